@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/* Errors with a reason. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <kho/error.h>
+
+int kho_fail(struct kho_error *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!err)
+		return code;
+	err->code = code;
+	va_start(ap, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	va_end(ap);
+	return code;
+}

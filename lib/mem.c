@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/* A bounded read-only view of memory. */
+#include <errno.h>
+#include <string.h>
+
+#include <kho/mem.h>
+
+int kho_mem_read(const struct kho_mem *mem, uint64_t phys, void *buf,
+		 size_t len)
+{
+	if (phys + len < phys)
+		return -EFAULT;
+	return mem->read(mem, phys, buf, len);
+}
+
+static int array_read(const struct kho_mem *mem, uint64_t phys, void *buf,
+		      size_t len)
+{
+	const struct kho_mem_array *array = (const struct kho_mem_array *)mem;
+
+	if (phys < array->base || phys - array->base > array->len ||
+	    len > array->len - (phys - array->base))
+		return -EFAULT;
+	memcpy(buf, (const char *)array->data + (phys - array->base), len);
+	return 0;
+}
+
+struct kho_mem_array kho_mem_array(const void *data, size_t len, uint64_t base,
+				   unsigned int page_shift)
+{
+	return (struct kho_mem_array){
+		.mem = { .read = array_read, .page_shift = page_shift },
+		.base = base,
+		.data = data,
+		.len = len,
+	};
+}
