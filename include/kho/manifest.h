@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/**
+ * DOC: Manifests
+ *
+ * A manifest says what a program can write and read: for each component two
+ * version ranges. It is read from the program's file (and the shared
+ * libraries that it needs) without running it, or taken from this process.
+ * The bytes of a file are hostile: a malformed note is an error that names
+ * the file and the offset, never a crash.
+ */
+#ifndef KHO_MANIFEST_H
+#define KHO_MANIFEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kho/abi/compat.h>
+#include <kho/error.h>
+
+/**
+ * struct kho_manifest_entry - one component
+ * @desc: name, ranges, flags and dependencies
+ * @source: index into the manifest's @sources: where it was found
+ */
+struct kho_manifest_entry {
+	struct kho_component_desc desc;
+	size_t source;
+};
+
+/**
+ * struct kho_manifest - what a program can write and read
+ * @target: the program's path, or "self"
+ * @n: entries
+ * @entries: sorted by name, unique
+ * @n_sources: files that were looked into
+ * @sources: their paths; the program first
+ */
+struct kho_manifest {
+	char *target;
+	size_t n;
+	struct kho_manifest_entry *entries;
+	size_t n_sources;
+	char **sources;
+};
+
+/**
+ * kho_manifest_read() - read a program's manifest from its file
+ * @fd: open for reading; not closed; its offset is not used
+ * @path: the file's path, for $ORIGIN and messages
+ * @manifest: result; free with kho_manifest_free()
+ * @err: why not; may be NULL
+ *
+ * Looks into the program and, following DT_NEEDED with DT_RPATH, DT_RUNPATH,
+ * $ORIGIN and the system's library paths, into the libraries it needs.
+ * Thread-safe.
+ *
+ * Return: 0; -ENOEXEC when the file is not an ELF file of this machine's
+ * class and byte order; -ENODATA when neither it nor its libraries have a
+ * manifest note; -EBADMSG for a malformed or contradicting note; -ENOMEM; -EIO.
+ */
+int kho_manifest_read(int fd, const char *path, struct kho_manifest **manifest,
+		      struct kho_error *err);
+
+/**
+ * kho_manifest_open() - open a file and read its manifest
+ * @path: the program
+ * @manifest: result; free with kho_manifest_free()
+ * @err: why not; may be NULL
+ *
+ * Return: as kho_manifest_read(), or the errno of open(); -EISDIR.
+ */
+int kho_manifest_open(const char *path, struct kho_manifest **manifest,
+		      struct kho_error *err);
+
+/**
+ * kho_manifest_self() - the manifest of this process
+ * @manifest: result; free with kho_manifest_free()
+ *
+ * What is registered, no file is read. Thread-safe.
+ *
+ * Return: 0; -ENOMEM.
+ */
+int kho_manifest_self(struct kho_manifest **manifest);
+
+/**
+ * kho_manifest_find() - look a component up
+ * @manifest: in it
+ * @name: NUL-terminated
+ *
+ * Return: the entry, NULL when there is none.
+ */
+const struct kho_manifest_entry *
+kho_manifest_find(const struct kho_manifest *manifest, const char *name);
+
+/**
+ * kho_manifest_json() - write a manifest as JSON
+ * @manifest: what to write
+ *
+ * Schema: docs/schemas.md, "kho-manifest", version 1.
+ *
+ * Return: a string to free(); NULL when out of memory.
+ */
+char *kho_manifest_json(const struct kho_manifest *manifest);
+
+/** kho_manifest_free() - free a manifest; NULL is allowed. */
+void kho_manifest_free(struct kho_manifest *manifest);
+
+#endif
