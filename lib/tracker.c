@@ -43,7 +43,8 @@ static int walk_key(uint64_t key, void *arg)
 
 	err = kho_tracker_decode(fw->page_shift, key, &phys, &order);
 	if (err)
-		return kho_fail(fw->err, err, "tracker: %#llx is no folio's key",
+		return kho_fail(fw->err, err,
+				"tracker: %#llx is no folio's key",
 				(unsigned long long)key);
 	return fw->walk->folio(phys, order, fw->walk->arg);
 }
@@ -56,8 +57,7 @@ static int walk_node(uint64_t phys, void *arg)
 }
 
 int kho_tracker_walk(const struct kho_mem *mem, uint64_t root,
-		     const struct kho_tracker_walk *walk,
-		     struct kho_error *err)
+		     const struct kho_tracker_walk *walk, struct kho_error *err)
 {
 	struct folio_walk fw = { walk, mem->page_shift, err };
 	const struct kho_radix_walk rw = { walk_key, walk_node, &fw };

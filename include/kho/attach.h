@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/**
+ * DOC: A program's life with an arena
+ *
+ * 1. kho_attach() finds the arena: handed over by an older program, kept in
+ *    custody across a crash, or new. It checks everything up front; a state
+ *    that this program cannot read is refused, and nothing was touched.
+ * 2. The program restores: kho_subtree(), kho_restore_folio() and so on. An
+ *    arena that came from somebody else is mapped read-only until
+ * 3. kho_ready(): the old program goes, the arena becomes writable.
+ * 4. Plain memory, plain pointers. kho_poll() now and then, or from an event
+ *    loop, answers ``kho update`` (see update.h).
+ * 5. kho_close(). What is preserved stays in the arena for whoever holds it.
+ *
+ * A cold start, a restart after a crash and a handover all go through the same
+ * lines. On a cold start the arena is writable from step 1.
+ */
+#ifndef KHO_ATTACH_H
+#define KHO_ATTACH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <kho/check.h>
+#include <kho/error.h>
+
+/**
+ * struct kho - an attached arena
+ *
+ * Opaque. All objects of the library belong to one.
+ */
+struct kho;
+
+/** KHO_ARENA_HUGE - ask for transparent huge pages (madvise). */
+#define KHO_ARENA_HUGE (1u << 0)
+
+/**
+ * struct kho_attach_opts - how to attach; all fields may be 0
+ * @max_size: bytes the arena can grow to, reserved as address space; 0: the
+ *            machine's memory. An arena that is larger already may stay so
+ * @page_shift: for a new arena: 12, 14 or 16; 0: 12
+ * @flags: KHO_ARENA_*
+ * @freeze: called by kho_update() before the state is handed over: make it
+ *          final, and change nothing until @unfreeze or exit. Returns 0, or a
+ *          negative errno to refuse. Optional
+ * @unfreeze: called when the handover was aborted after @freeze: serve on.
+ *            Optional
+ * @arg: passed to both
+ * @err: why kho_attach() failed; may be NULL
+ * @report: the upfront check's report when it refused, NULL otherwise; free
+ *          with kho_report_free(); may be NULL
+ */
+struct kho_attach_opts {
+	uint64_t max_size;
+	unsigned int page_shift;
+	unsigned int flags;
+	int (*freeze)(struct kho *kho, void *arg);
+	void (*unfreeze)(struct kho *kho, void *arg);
+	void *arg;
+	struct kho_error *err;
+	struct kho_report **report;
+};
+
+/**
+ * kho_attach() - find the arena and check it up front
+ * @kho: result; close with kho_close()
+ * @opts: NULL for the defaults: then a failure is also printed to stderr
+ *
+ * Looks, in this order, for an older program that hands over (KHO_UPDATE_FD),
+ * for custody (``kho-arena`` in LISTEN_FDS, LISTEN_FDNAMES), and makes a new
+ * arena if there is neither. Takes the environment variables away, so call it
+ * once, before threads are started.
+ *
+ * Return: 0; -EPROTONOSUPPORT when the upfront check refused, or for an arena
+ * format that is not known; -EBUSY when another program has the arena;
+ * -EBADMSG for an arena that is truncated or damaged; -EINVAL for a fd that is
+ * no memfd, or bad options; -ENOMEM; the errno of the system calls.
+ */
+int kho_attach(struct kho **kho, const struct kho_attach_opts *opts);
+
+/**
+ * kho_attach_fd() - attach to a given arena
+ * @kho: result; close with kho_close()
+ * @fd: the arena's memfd; not closed, may be closed afterwards
+ * @opts: NULL for the defaults
+ *
+ * As kho_attach(), but looks nowhere else: for programs that keep custody
+ * themselves, and for tests.
+ */
+int kho_attach_fd(struct kho **kho, int fd, const struct kho_attach_opts *opts);
+
+/**
+ * kho_ready() - the state is restored, this program takes over
+ * @kho: the arena
+ *
+ * In a handover, tells the old program, waits until it has committed, and
+ * makes the arena writable. The caller must not serve before it returns 0.
+ * Afterwards it does nothing.
+ *
+ * Return: 0; -ECANCELED when the old program aborted the handover or is gone:
+ * exit without a trace; -EBUSY when another program took the arena; -EIO.
+ */
+int kho_ready(struct kho *kho);
+
+/** kho_generation() - handovers that the arena has survived, this one included. */
+uint64_t kho_generation(const struct kho *kho);
+
+/**
+ * kho_arena_fd() - the arena's memfd
+ * @kho: the arena
+ *
+ * Return: the fd; the library's, do not close it.
+ */
+int kho_arena_fd(const struct kho *kho);
+
+/**
+ * kho_close() - detach
+ * @kho: the arena; NULL is allowed. Pointers into it become invalid
+ *
+ * No other thread may be using @kho.
+ */
+void kho_close(struct kho *kho);
+
+#endif

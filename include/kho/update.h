@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/**
+ * DOC: From one program to the next
+ *
+ * kho_update(), in the old program:
+ *
+ * 1. preflight: the manifest of the successor's file is checked against what
+ *    the state contains. A refusal ends it here; nothing has happened;
+ * 2. the successor is started and waited for until it calls kho_attach();
+ * 3. freeze: the application makes its state final;
+ * 4. the successor gets the arena and the other fds, does the upfront check
+ *    and its restore on a read-only mapping, and says that it is ready;
+ * 5. commit: its mapping becomes writable; the old program exits.
+ *
+ * Whatever goes wrong before 5 (a refusal, a crash, a timeout) ends in abort:
+ * the successor is killed, the unfreeze callback runs, the old program serves
+ * on, and the caller has the reason.
+ *
+ * From outside, ``kho update NAME PROGRAM`` asks for the same through a
+ * socket that kho_poll() answers.
+ */
+#ifndef KHO_UPDATE_H
+#define KHO_UPDATE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <kho/check.h>
+#include <kho/error.h>
+
+struct kho;
+
+/** KHO_UPDATE_TIMEOUT - milliseconds a successor gets by default. */
+#define KHO_UPDATE_TIMEOUT 10000
+
+/**
+ * struct kho_update_opts - how to update; all fields may be 0
+ * @argv: the successor's arguments, NULL-terminated, its name first; NULL: the
+ *        arguments of this program
+ * @timeout_ms: milliseconds that the successor has until it attaches, and then
+ *              again until it is ready; 0: KHO_UPDATE_TIMEOUT
+ * @report: the preflight's report, NULL when it did not come that far; free
+ *          with kho_report_free(); may be NULL
+ * @frozen_us: microseconds from freeze to commit or unfreeze, 0 when it did not
+ *             come that far; may be NULL
+ * @pid: process ID of the successor, after success; may be NULL
+ * @err: why it failed; may be NULL
+ */
+struct kho_update_opts {
+	char *const *argv;
+	unsigned int timeout_ms;
+	struct kho_report **report;
+	uint64_t *frozen_us;
+	pid_t *pid;
+	struct kho_error *err;
+};
+
+/**
+ * kho_update() - hand over to a successor
+ * @kho: the arena, after kho_ready()
+ * @path: the successor's file, an ELF program
+ * @opts: NULL for the defaults
+ *
+ * Runs the freeze and unfreeze callbacks in the calling thread. One at a time.
+ *
+ * Return: 0: the successor serves, the caller must exit soon and must not
+ * touch the arena, which is read-only from now on; any error: aborted, nothing
+ * has changed. -EPROTONOSUPPORT: incompatible, see the report; -ENODATA,
+ * -ENOEXEC, -ENOENT, -EACCES: something about the file; -ETIMEDOUT; -ECHILD:
+ * the successor died; -EALREADY: an update is going on; -EROFS: not ready;
+ * what the freeze callback returned.
+ */
+int kho_update(struct kho *kho, const char *path,
+	       const struct kho_update_opts *opts);
+
+/**
+ * kho_poll_fd() - fd that becomes readable when kho_poll() has work
+ * @kho: the arena
+ *
+ * Return: the fd, the library's; -ENOENT when nobody can ask from outside
+ * (the program does not run under ``kho run``).
+ */
+int kho_poll_fd(const struct kho *kho);
+
+/**
+ * kho_poll() - answer requests from outside
+ * @kho: the arena
+ * @timeout_ms: how long to wait for one; 0: not at all, -1: for ever
+ *
+ * From one thread at a time. Where nobody can ask from outside, it just waits.
+ *
+ * Return: 0: serve on; 1: a successor has taken over, exit now; -EINTR; -EIO.
+ */
+int kho_poll(struct kho *kho, int timeout_ms);
+
+/** KHO_FD_STORE - also keep the fd in custody, so that it survives a crash. */
+#define KHO_FD_STORE (1u << 0)
+
+/**
+ * kho_add_fd() - let an open file go to the successor
+ * @kho: the arena
+ * @name: 1 to 63 characters of ``[0-9a-zA-Z._-]``; several fds may share one
+ * @fd: the caller's; must stay open until kho_remove_fd(), or exit
+ * @flags: KHO_FD_STORE or 0
+ *
+ * Fds reach the successor in the order in which they were added. Without a
+ * custodian KHO_FD_STORE has no effect. Any thread, any time.
+ *
+ * Return: 0; -EINVAL; -EBADF; -EEXIST when @fd was added already; -ENOMEM; -EIO
+ * when the custodian cannot be told.
+ */
+int kho_add_fd(struct kho *kho, const char *name, int fd, unsigned int flags);
+
+/** kho_remove_fd() - take kho_add_fd() back; -ENOENT when it was not added. */
+int kho_remove_fd(struct kho *kho, int fd);
+
+/**
+ * kho_take_fd() - get an open file that came with the arena
+ * @kho: the arena
+ * @name: as given to kho_add_fd()
+ *
+ * Asked again, it gives the next fd of that name. The fd is close-on-exec and
+ * the caller's from now on; one that was kept in custody stays in custody
+ * and counts as added. Any thread, any time.
+ *
+ * Return: the fd; -ENOENT when there is no more.
+ */
+int kho_take_fd(struct kho *kho, const char *name);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* What the library's files share among themselves and nobody else sees. */
+#ifndef KHO_PRIVATE_H
+#define KHO_PRIVATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <kho/abi/arena.h>
+#include <kho/abi/update.h>
+#include <kho/attach.h>
+#include <kho/compat.h>
+#include <kho/error.h>
+#include <kho/mem.h>
+#include <kho/radix.h>
+#include <kho/tree.h>
+
+#pragma GCC visibility push(hidden)
+
+/* The arena backs, and gives back, memory in steps of this size. */
+#define CHUNK_SHIFT 21
+#define CHUNK_SIZE (1ul << CHUNK_SHIFT)
+
+/* Names of fds in custody. */
+#define FD_ARENA "kho-arena"
+#define FD_CONTROL "kho-control"
+
+/*
+ * The page allocator's own state: volatile, rebuilt from the tracker. See
+ * pages.c.
+ */
+struct page;
+struct page_allocator {
+	pthread_mutex_t lock;
+	struct page *pages;
+	size_t pages_bytes;
+	uint64_t *backed; /* chunks that have memory */
+	uint64_t *idle; /* chunks with no page in use */
+	uint32_t free_head[32];
+	uint32_t lazy[16]; /* idle chunks that still have memory, a ring */
+	unsigned int lazy_next;
+	uint64_t nr_free, nr_preserved, nr_unclaimed, nr_nodes;
+	struct kho_radix tracker;
+};
+
+struct tree_entry {
+	char name[KHO_SUBTREE_NAME_SIZE];
+	char compatible[KHO_COMPOSITE_SIZE];
+	uint32_t version;
+	uint64_t phys;
+	uint64_t size;
+	bool retrieved; /* or added: the program knows what it reaches */
+};
+
+struct tree {
+	pthread_mutex_t lock;
+	size_t n;
+	struct tree_entry *entries;
+	uint64_t fdt; /* phys of the published root, 0 before the first */
+};
+
+struct named_fd {
+	char name[64];
+	int fd;
+	bool stored; /* in custody */
+};
+
+struct fds {
+	pthread_mutex_t lock;
+	struct named_fd *in; /* came with the arena, not taken yet */
+	size_t n_in;
+	struct named_fd *out; /* go to the successor */
+	size_t n_out;
+	int control; /* listens for requests from outside, or -1 */
+};
+
+/* A message of a handover, as received. */
+struct handover_msg {
+	uint32_t type;
+	uint32_t value;
+	char *text; /* to free(), NUL-terminated */
+	int fds[KHO_UPDATE_FDS_MAX];
+	size_t n_fds;
+};
+
+/*
+ * A handover takes an arena through these: on an arena that came from
+ * somebody else, nothing may be changed before it is ours.
+ */
+enum kho_stage {
+	KHO_RESTORING, /* read-only until kho_ready() */
+	KHO_SERVING,
+	KHO_FROZEN, /* a successor is restoring */
+	KHO_GONE, /* a successor has it */
+};
+
+struct kho {
+	int fd; /* of a description of our own, which holds the lock */
+	unsigned int page_shift;
+	char *base;
+	uint64_t max; /* bytes mapped */
+	uint64_t size; /* bytes of the file, multiple of CHUNK_SIZE; atomic */
+	enum kho_stage stage; /* atomic */
+	bool cold; /* a new arena */
+	bool ready; /* kho_ready() was called */
+	bool updating;
+	int handover; /* socket to the old program, or -1 */
+	struct kho_arena_super *super;
+	struct page_allocator alloc;
+	struct tree tree;
+	struct fds fds;
+	int (*freeze)(struct kho *kho, void *arg);
+	void (*unfreeze)(struct kho *kho, void *arg);
+	void *arg;
+};
+
+static inline enum kho_stage kho_stage(const struct kho *kho)
+{
+	return __atomic_load_n(&kho->stage, __ATOMIC_ACQUIRE);
+}
+
+static inline bool kho_writable(const struct kho *kho)
+{
+	return kho_stage(kho) == KHO_SERVING;
+}
+
+static inline uint64_t kho_size(const struct kho *kho)
+{
+	return __atomic_load_n(&kho->size, __ATOMIC_ACQUIRE);
+}
+
+/* arena.c: the file and its superblock */
+int arena_create_fd(struct kho_error *err);
+int arena_lock(int fd, int *own, struct kho_error *err);
+int arena_read_super(int fd, struct kho_arena_super *super,
+		     struct kho_error *err);
+int arena_pick_slot(const struct kho_arena_super *super);
+int arena_init(struct kho *kho, struct kho_error *err);
+int arena_map(struct kho *kho, uint64_t max, unsigned int flags,
+	      struct kho_error *err);
+int arena_set_writable(struct kho *kho, bool writable);
+void arena_publish(struct kho *kho, uint64_t fdt, uint64_t size);
+int arena_resize(struct kho *kho, uint64_t size);
+
+/* pages.c */
+int pages_init(struct kho *kho, struct kho_error *err);
+int pages_rebuild(struct kho *kho, uint64_t tracker, struct kho_error *err);
+void pages_exit(struct kho *kho);
+bool pages_are_preserved(struct kho *kho, uint64_t phys, uint64_t size);
+void pages_trim(struct kho *kho);
+struct kho_mem_live {
+	struct kho_mem mem;
+	const struct kho *kho;
+};
+struct kho_mem_live mem_live(const struct kho *kho);
+
+/* tree.c */
+int tree_init(struct kho *kho, struct kho_error *err);
+int tree_load(struct kho *kho, const struct kho_state *state,
+	      struct kho_error *err);
+void tree_exit(struct kho *kho);
+int tree_used(struct kho *kho, struct kho_used **used, size_t *n,
+	      struct kho_error *err);
+bool tree_all_retrieved(struct kho *kho);
+
+/* fds.c */
+void fds_init(struct kho *kho);
+void fds_exit(struct kho *kho);
+int fds_put_in(struct kho *kho, const char *name, int fd, bool stored);
+int fds_snapshot(struct kho *kho, struct named_fd **list, size_t *n);
+
+/* notify.c: the program's side of custody, sd_notify(3)'s protocol */
+bool notify_custody(void);
+int notify_send(const char *text);
+int notify_store(const char *name, int fd);
+int notify_unstore(const char *name);
+int notify_listen_fds(struct kho *kho, int *arena, struct kho_error *err);
+
+/* handover.c: the messages between the programs, and the successor's side */
+int handover_send(int sock, uint32_t type, uint32_t value, const char *text,
+		  const int *fds, size_t n_fds);
+int handover_recv(int sock, int timeout_ms, struct handover_msg *msg);
+int handover_receive(struct kho *kho, int sock, int *arena,
+		     struct kho_error *err);
+int handover_ready(struct kho *kho);
+void handover_refuse(int sock, const struct kho_error *err);
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * The state tree: reading a root FDT, and the tree of an attached arena.
+ *
+ * The live tree is kept as a list. A change writes a whole new FDT to fresh
+ * pages and publishes it; only then are the old one's pages given back.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <libfdt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <kho/abi/kexec_handover.h>
+#include <kho/pages.h>
+#include <kho/tree.h>
+
+#include "private.h"
+
+/* No root FDT is larger: some thousand subtrees. */
+#define FDT_SIZE_MAX (1u << 20)
+
+/*
+ * Reading
+ */
+
+/* A property that is eight raw bytes, only 4-byte aligned. */
+static int read_u64(const void *fdt, int node, const char *name, uint64_t *val)
+{
+	int len;
+	const void *prop = fdt_getprop(fdt, node, name, &len);
+
+	if (!prop || len != sizeof(*val))
+		return -EBADMSG;
+	memcpy(val, prop, sizeof(*val));
+	return 0;
+}
+
+/* The first string of `compatible`; "" when there is no such property. */
+static int read_compatible(const void *fdt, int node,
+			   char buf[KHO_COMPOSITE_SIZE])
+{
+	int len;
+	const char *prop = fdt_getprop(fdt, node, KHO_PROP_COMPATIBLE, &len);
+
+	buf[0] = '\0';
+	if (!prop)
+		return 0;
+	if (len <= 0 || strnlen(prop, (size_t)len) == (size_t)len ||
+	    strlen(prop) >= KHO_COMPOSITE_SIZE)
+		return -EBADMSG;
+	strcpy(buf, prop);
+	return 0;
+}
+
+static int read_subtree(const void *fdt, int node,
+			struct kho_state_subtree *sub, struct kho_error *err)
+{
+	const char *name = fdt_get_name(fdt, node, NULL);
+
+	if (!name || strlen(name) == 0 || strlen(name) >= sizeof(sub->name))
+		return kho_fail(err, -EBADMSG,
+				"state tree: a subtree's name has more than %zu characters",
+				sizeof(sub->name) - 1);
+	strcpy(sub->name, name);
+	if (read_u64(fdt, node, KHO_FDT_SUBTREE_PHYS, &sub->phys) ||
+	    read_u64(fdt, node, KHO_FDT_SUBTREE_SIZE, &sub->size))
+		return kho_fail(err, -EBADMSG,
+				"state tree: subtree %s has no %s or %s of 8 bytes",
+				name, KHO_FDT_SUBTREE_PHYS,
+				KHO_FDT_SUBTREE_SIZE);
+	if (read_compatible(fdt, node, sub->compatible))
+		return kho_fail(err, -EBADMSG,
+				"state tree: subtree %s has a malformed %s",
+				name, KHO_PROP_COMPATIBLE);
+	return 0;
+}
+
+static int read_fdt(const void *fdt, struct kho_state **state,
+		    struct kho_error *err)
+{
+	struct kho_state *s;
+	size_t n = 0;
+	int node, ret;
+
+	fdt_for_each_subnode(node, fdt, 0)
+		n++;
+	s = calloc(1, sizeof(*s) + n * sizeof(s->subtrees[0]));
+	if (!s)
+		return kho_fail(err, -ENOMEM, "state tree: out of memory");
+	ret = read_compatible(fdt, 0, s->compatible);
+	if (ret || !s->compatible[0]) {
+		ret = kho_fail(err, -EBADMSG,
+			       "state tree: the root has no %s, or a malformed one",
+			       KHO_PROP_COMPATIBLE);
+		goto fail;
+	}
+	/* Linux leaves the property out as long as nothing is preserved. */
+	if (fdt_getprop(fdt, 0, KHO_FDT_MEMORY_MAP, NULL)) {
+		ret = read_u64(fdt, 0, KHO_FDT_MEMORY_MAP, &s->tracker);
+		if (ret) {
+			kho_fail(err, ret, "state tree: %s is not 8 bytes",
+				 KHO_FDT_MEMORY_MAP);
+			goto fail;
+		}
+	}
+	fdt_for_each_subnode(node, fdt, 0) {
+		ret = read_subtree(fdt, node, &s->subtrees[s->n], err);
+		if (ret)
+			goto fail;
+		for (size_t i = 0; i < s->n; i++) {
+			if (strcmp(s->subtrees[i].name, s->subtrees[s->n].name))
+				continue;
+			ret = kho_fail(err, -EBADMSG,
+				       "state tree: subtree %s is there twice",
+				       s->subtrees[i].name);
+			goto fail;
+		}
+		s->n++;
+	}
+	*state = s;
+	return 0;
+fail:
+	free(s);
+	return ret;
+}
+
+int kho_state_read(const struct kho_mem *mem, uint64_t fdt, uint64_t size,
+		   struct kho_state **state, struct kho_error *err)
+{
+	void *copy;
+	int ret;
+
+	if (size < sizeof(struct fdt_header) || size > FDT_SIZE_MAX)
+		return kho_fail(err, -EBADMSG,
+				"state tree: a root FDT of %llu bytes cannot be",
+				(unsigned long long)size);
+	copy = malloc(size);
+	if (!copy)
+		return kho_fail(err, -ENOMEM, "state tree: out of memory");
+	ret = kho_mem_read(mem, fdt, copy, size);
+	if (ret) {
+		kho_fail(err, ret,
+			 "state tree: the root FDT at %#llx is outside the memory",
+			 (unsigned long long)fdt);
+		goto out;
+	}
+	/* libfdt 1.6 follows a NULL in an FDT of a version before 16. */
+	ret = fdt_magic(copy) != FDT_MAGIC ? -FDT_ERR_BADMAGIC :
+	      fdt_version(copy) < 17	   ? -FDT_ERR_BADVERSION :
+					     fdt_check_full(copy, size);
+	if (ret)
+		ret = kho_fail(err, -EBADMSG,
+			       "state tree: the root FDT at %#llx is damaged: %s",
+			       (unsigned long long)fdt, fdt_strerror(ret));
+	else
+		ret = read_fdt(copy, state, err);
+out:
+	free(copy);
+	return ret;
+}
+
+static int parse_used(struct kho_used *used, const char *owner,
+		      const char *compatible, struct kho_error *err)
+{
+	struct kho_error why;
+
+	strncpy(used->owner, owner, sizeof(used->owner) - 1);
+	if (!compatible[0])
+		return kho_fail(err, -EBADMSG,
+				"state tree: subtree %s does not say its version (no %s)",
+				owner, KHO_PROP_COMPATIBLE);
+	if (kho_composite_parse(compatible, &used->composite, &why))
+		return kho_fail(err, -EBADMSG, "state tree: %s of %s: %s",
+				KHO_PROP_COMPATIBLE, owner, why.text);
+	return 0;
+}
+
+int kho_state_used(const struct kho_state *state, struct kho_used **used,
+		   size_t *n, struct kho_error *err)
+{
+	struct kho_used *u = calloc(state->n + 1, sizeof(*u));
+	int ret;
+
+	if (!u)
+		return kho_fail(err, -ENOMEM, "state tree: out of memory");
+	ret = parse_used(&u[0], "/", state->compatible, err);
+	for (size_t i = 0; !ret && i < state->n; i++)
+		ret = parse_used(&u[i + 1], state->subtrees[i].name,
+				 state->subtrees[i].compatible, err);
+	if (ret) {
+		free(u);
+		return ret;
+	}
+	*used = u;
+	*n = state->n + 1;
+	return 0;
+}
+
+/*
+ * Writing
+ */
+
+static int put_subtree(void *fdt, const struct tree_entry *e)
+{
+	int err = fdt_begin_node(fdt, e->name);
+
+	if (!err)
+		err = fdt_property(fdt, KHO_PROP_COMPATIBLE, e->compatible,
+				   (int)strlen(e->compatible) + 1);
+	if (!err)
+		err = fdt_property(fdt, KHO_FDT_SUBTREE_PHYS, &e->phys,
+				   sizeof(e->phys));
+	if (!err)
+		err = fdt_property(fdt, KHO_FDT_SUBTREE_SIZE, &e->size,
+				   sizeof(e->size));
+	if (!err)
+		err = fdt_end_node(fdt);
+	return err;
+}
+
+/* The root's compatible: the composite, then what Linux looks for. */
+static int root_compatible(char *buf, size_t size)
+{
+	struct kho_composite composite;
+	int len, err;
+
+	err = kho_component_composite(kho_component_find("kho"), KHO_VERSION,
+				      &composite, NULL);
+	if (err)
+		return err;
+	len = kho_composite_format(&composite, buf,
+				   size - sizeof(KHO_FDT_COMPATIBLE_LINUX));
+	if (len < 0)
+		return len;
+	memcpy(buf + len + 1, KHO_FDT_COMPATIBLE_LINUX,
+	       sizeof(KHO_FDT_COMPATIBLE_LINUX));
+	return len + 1 + (int)sizeof(KHO_FDT_COMPATIBLE_LINUX);
+}
+
+static int put_tree(void *fdt, size_t size, uint64_t tracker,
+		    const struct tree_entry *entries, size_t n)
+{
+	char compatible[KHO_COMPOSITE_SIZE + sizeof(KHO_FDT_COMPATIBLE_LINUX)];
+	int len = root_compatible(compatible, sizeof(compatible));
+	int err;
+
+	if (len < 0)
+		return len;
+	err = fdt_create(fdt, (int)size);
+	if (!err)
+		err = fdt_finish_reservemap(fdt);
+	if (!err)
+		err = fdt_begin_node(fdt, "");
+	if (!err)
+		err = fdt_property(fdt, KHO_PROP_COMPATIBLE, compatible, len);
+	if (!err)
+		err = fdt_property(fdt, KHO_FDT_MEMORY_MAP, &tracker,
+				   sizeof(tracker));
+	for (size_t i = 0; !err && i < n; i++)
+		err = put_subtree(fdt, &entries[i]);
+	if (!err)
+		err = fdt_end_node(fdt);
+	if (!err)
+		err = fdt_finish(fdt);
+	return err ? -ENOSPC : 0;
+}
+
+/* Publish @entries as the state tree. Called with the lock held. */
+static int publish(struct kho *kho, const struct tree_entry *entries, size_t n)
+{
+	uint64_t old = kho->tree.fdt;
+	size_t size = 1ul << kho->page_shift;
+	void *fdt;
+	int err;
+
+	/* Take as many pages as it needs; one is enough for most. */
+	for (;; size *= 2) {
+		if (size > FDT_SIZE_MAX)
+			return -ENOSPC;
+		fdt = kho_alloc_preserve(kho, size);
+		if (!fdt)
+			return -errno;
+		err = put_tree(fdt, size, kho->alloc.tracker.root, entries, n);
+		if (!err)
+			break;
+		kho_unpreserve_free(kho, fdt);
+		if (err != -ENOSPC)
+			return err;
+	}
+	arena_publish(kho, kho_phys(kho, fdt), fdt_totalsize(fdt));
+	kho->tree.fdt = kho_phys(kho, fdt);
+	kho_unpreserve_free(kho, kho_ptr(kho, old, 1));
+	return 0;
+}
+
+/* The first, empty tree of a new arena. */
+int tree_init(struct kho *kho, struct kho_error *err)
+{
+	int ret = publish(kho, NULL, 0);
+
+	return ret ? kho_fail(err, ret,
+			      "arena: cannot write its state tree: %s",
+			      strerror(-ret)) :
+		     0;
+}
+
+/* Take over the tree that came with the arena. */
+int tree_load(struct kho *kho, const struct kho_state *state,
+	      struct kho_error *err)
+{
+	int slot = arena_pick_slot(kho->super);
+
+	kho->tree.entries = calloc(state->n + 1, sizeof(struct tree_entry));
+	if (!kho->tree.entries)
+		return kho_fail(err, -ENOMEM, "state tree: out of memory");
+	for (size_t i = 0; i < state->n; i++) {
+		const struct kho_state_subtree *sub = &state->subtrees[i];
+		struct tree_entry *e = &kho->tree.entries[i];
+		struct kho_composite composite;
+
+		if (!pages_are_preserved(kho, sub->phys, sub->size))
+			return kho_fail(err, -EBADMSG,
+					"state tree: damaged: subtree %s, %llu bytes at %#llx, is not in preserved pages",
+					sub->name,
+					(unsigned long long)sub->size,
+					(unsigned long long)sub->phys);
+		strcpy(e->name, sub->name);
+		strcpy(e->compatible, sub->compatible);
+		e->phys = sub->phys;
+		e->size = sub->size;
+		/* The upfront check parsed it already. */
+		kho_composite_parse(sub->compatible, &composite, NULL);
+		e->version = composite.tokens[0].version;
+	}
+	kho->tree.n = state->n;
+	kho->tree.fdt = kho->super->slot[slot].fdt;
+	if (!kho_restore_folio(kho, kho->tree.fdt))
+		return kho_fail(err, -EBADMSG,
+				"state tree: damaged: the root FDT at %#llx is not preserved",
+				(unsigned long long)kho->tree.fdt);
+	return 0;
+}
+
+void tree_exit(struct kho *kho)
+{
+	free(kho->tree.entries);
+}
+
+static struct tree_entry *find(struct kho *kho, const char *name)
+{
+	for (size_t i = 0; i < kho->tree.n; i++)
+		if (!strcmp(kho->tree.entries[i].name, name))
+			return &kho->tree.entries[i];
+	return NULL;
+}
+
+static bool name_ok(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len >= KHO_SUBTREE_NAME_SIZE)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) &&
+		    !strchr(",._+-", name[i]))
+			return false;
+	return true;
+}
+
+static int fill_entry(struct kho *kho, struct tree_entry *e, const char *name,
+		      const struct kho_component *component, uint32_t version,
+		      void *blob, size_t size)
+{
+	struct kho_composite composite;
+	int err;
+
+	if (!name_ok(name) ||
+	    !pages_are_preserved(kho, kho_phys(kho, blob), size))
+		return -EINVAL;
+	e->version = version ? version : component->desc->write.max;
+	err = kho_component_composite(component, e->version, &composite, NULL);
+	if (err)
+		return err;
+	strcpy(e->name, name);
+	kho_composite_format(&composite, e->compatible, sizeof(e->compatible));
+	e->phys = kho_phys(kho, blob);
+	e->size = size;
+	e->retrieved = true;
+	return 0;
+}
+
+int kho_add_subtree(struct kho *kho, const char *name,
+		    const struct kho_component *component, uint32_t version,
+		    void *blob, size_t size)
+{
+	struct tree *tree = &kho->tree;
+	struct tree_entry *entries;
+	int err;
+
+	if (!kho_writable(kho))
+		return -EROFS;
+	pthread_mutex_lock(&tree->lock);
+	err = -EEXIST;
+	if (find(kho, name))
+		goto out;
+	err = -ENOMEM;
+	entries = realloc(tree->entries, (tree->n + 1) * sizeof(*entries));
+	if (!entries)
+		goto out;
+	tree->entries = entries;
+	err = fill_entry(kho, &entries[tree->n], name, component, version, blob,
+			 size);
+	if (!err)
+		err = publish(kho, entries, tree->n + 1);
+	if (!err)
+		tree->n++;
+out:
+	pthread_mutex_unlock(&tree->lock);
+	return err;
+}
+
+int kho_replace_subtree(struct kho *kho, const char *name,
+			const struct kho_component *component, uint32_t version,
+			void *blob, size_t size)
+{
+	struct tree_entry *e, old;
+	int err;
+
+	if (!kho_writable(kho))
+		return -EROFS;
+	pthread_mutex_lock(&kho->tree.lock);
+	err = -ENOENT;
+	e = find(kho, name);
+	if (!e)
+		goto out;
+	old = *e;
+	err = fill_entry(kho, e, name, component, version, blob, size);
+	if (!err)
+		err = publish(kho, kho->tree.entries, kho->tree.n);
+	if (err)
+		*e = old;
+out:
+	pthread_mutex_unlock(&kho->tree.lock);
+	return err;
+}
+
+int kho_remove_subtree(struct kho *kho, const char *name)
+{
+	struct tree *tree = &kho->tree;
+	struct tree_entry *e, removed;
+	int err;
+
+	if (!kho_writable(kho))
+		return -EROFS;
+	pthread_mutex_lock(&tree->lock);
+	err = -ENOENT;
+	e = find(kho, name);
+	if (!e)
+		goto out;
+	removed = *e;
+	*e = tree->entries[tree->n - 1];
+	err = publish(kho, tree->entries, tree->n - 1);
+	if (err)
+		*e = removed;
+	else
+		tree->n--;
+out:
+	pthread_mutex_unlock(&tree->lock);
+	return err;
+}
+
+void *kho_subtree(struct kho *kho, const char *name, size_t *size,
+		  uint32_t *version)
+{
+	struct tree_entry *e;
+	void *blob = NULL;
+
+	pthread_mutex_lock(&kho->tree.lock);
+	e = find(kho, name);
+	if (e) {
+		e->retrieved = true;
+		blob = kho_ptr(kho, e->phys, e->size);
+		/* Fails when it was restored already, which is fine. */
+		kho_restore_folio(kho, e->phys);
+		if (size)
+			*size = e->size;
+		if (version)
+			*version = e->version;
+	}
+	pthread_mutex_unlock(&kho->tree.lock);
+	return blob;
+}
+
+bool tree_all_retrieved(struct kho *kho)
+{
+	bool all = true;
+
+	pthread_mutex_lock(&kho->tree.lock);
+	for (size_t i = 0; i < kho->tree.n; i++)
+		all = all && kho->tree.entries[i].retrieved;
+	pthread_mutex_unlock(&kho->tree.lock);
+	return all;
+}
+
+/* The composites in the live tree, for the preflight. */
+int tree_used(struct kho *kho, struct kho_used **used, size_t *n,
+	      struct kho_error *err)
+{
+	struct kho_mem_live live = mem_live(kho);
+	struct kho_state *state;
+	int slot, ret;
+
+	pthread_mutex_lock(&kho->tree.lock);
+	slot = arena_pick_slot(kho->super);
+	ret = kho_state_read(&live.mem, kho->super->slot[slot].fdt,
+			     kho->super->slot[slot].fdt_size, &state, err);
+	pthread_mutex_unlock(&kho->tree.lock);
+	if (ret)
+		return ret;
+	ret = kho_state_used(state, used, n, err);
+	free(state);
+	return ret;
+}
