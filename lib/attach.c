@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * A program's life with an arena: find it, check it up front, take over.
+ *
+ * There are three ways in (handed over, out of custody, new) and one way to a
+ * handle: attach_to(), which makes none before the upfront check has passed.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <kho/attach.h>
+#include <kho/manifest.h>
+#include <kho/pages.h>
+
+#include "private.h"
+
+/* A page frame number has 32 bits in the allocator's lists. */
+#define ARENA_SIZE_MAX (1ull << 44)
+
+static uint64_t default_max_size(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size :
+				       1ull << 32;
+}
+
+/* Can this program read what is in the arena? */
+static int check_upfront(struct kho *kho, const struct kho_state *state,
+			 struct kho_error *err, struct kho_report **report)
+{
+	struct kho_manifest *self;
+	struct kho_used *used;
+	char from[64], summary[KHO_ERROR_SIZE / 2];
+	size_t n;
+	int ret;
+
+	ret = kho_state_used(state, &used, &n, err);
+	if (ret)
+		return ret;
+	ret = kho_manifest_self(&self);
+	if (!ret) {
+		snprintf(from, sizeof(from), "arena generation %llu",
+			 (unsigned long long)kho->super->generation);
+		ret = kho_check_state(used, n, from, self, report);
+		kho_manifest_free(self);
+	}
+	free(used);
+	if (ret)
+		return kho_fail(err, ret, "upfront check: %s", strerror(-ret));
+	if (!(*report)->compatible) {
+		kho_report_summary(*report, summary, sizeof(summary));
+		return kho_fail(err, -EPROTONOSUPPORT,
+				"upfront check: this program cannot read the state: %s",
+				summary);
+	}
+	kho_report_free(*report);
+	*report = NULL;
+	return 0;
+}
+
+/* Read, check and take over the state of an arena that is mapped read-only. */
+static int load(struct kho *kho, struct kho_error *err,
+		struct kho_report **report)
+{
+	struct kho_mem_live live = mem_live(kho);
+	const struct kho_arena_slot *slot;
+	struct kho_state *state;
+	int i = arena_pick_slot(kho->super), ret;
+
+	if (i < 0)
+		return kho_fail(err, -EBADMSG,
+				"arena: damaged: neither of its root slots is valid");
+	slot = &kho->super->slot[i];
+	ret = kho_state_read(&live.mem, slot->fdt, slot->fdt_size, &state, err);
+	if (ret)
+		return ret == -EFAULT ? -EBADMSG : ret;
+	ret = check_upfront(kho, state, err, report);
+	if (!ret)
+		ret = pages_init(kho, err);
+	if (!ret)
+		ret = pages_rebuild(kho, state->tracker, err);
+	if (!ret)
+		ret = tree_load(kho, state, err);
+	free(state);
+	return ret == -EFAULT || ret == -ELOOP ? -EBADMSG : ret;
+}
+
+/* Make a new arena of an empty file. */
+static int create(struct kho *kho, struct kho_error *err)
+{
+	int ret;
+
+	ret = arena_init(kho, err);
+	if (!ret)
+		ret = pages_init(kho, err);
+	if (!ret)
+		ret = tree_init(kho, err);
+	return ret;
+}
+
+static int check_opts(const struct kho_attach_opts *opts, struct kho_error *err)
+{
+	unsigned int shift = opts->page_shift;
+
+	if (shift && shift != KHO_ARENA_PAGE_SHIFT_4K &&
+	    shift != KHO_ARENA_PAGE_SHIFT_16K &&
+	    shift != KHO_ARENA_PAGE_SHIFT_64K)
+		return kho_fail(err, -EINVAL,
+				"arena: page size 2^%u is not supported: only 4, 16 and 64 KiB are",
+				shift);
+	if (opts->max_size > ARENA_SIZE_MAX)
+		return kho_fail(err, -EINVAL,
+				"arena: max_size %llu is above the limit of 16 TiB",
+				(unsigned long long)opts->max_size);
+	if (opts->flags & ~KHO_ARENA_HUGE)
+		return kho_fail(err, -EINVAL, "arena: unknown flags %#x",
+				opts->flags);
+	return 0;
+}
+
+/* An empty memfd is a new arena: give it its first chunk of memory. */
+static int start_file(int fd, struct kho_error *err)
+{
+	if (ftruncate(fd, CHUNK_SIZE) == 0 &&
+	    fallocate(fd, 0, 0, CHUNK_SIZE) == 0)
+		return 0;
+	return kho_fail(err, -errno,
+			"arena: no memory for its first %lu bytes: %s",
+			CHUNK_SIZE, strerror(errno));
+}
+
+/*
+ * Attach to @kho->fd, which holds the arena's lock. On failure the handle is
+ * the caller's to close, and nothing was changed in an arena that was there.
+ */
+static int attach_to(struct kho *kho, const struct kho_attach_opts *opts,
+		     struct kho_error *err, struct kho_report **report)
+{
+	uint64_t max = opts->max_size ? opts->max_size : default_max_size();
+	struct kho_arena_super super;
+	struct stat st;
+	int ret;
+
+	if (fstat(kho->fd, &st) < 0)
+		return kho_fail(err, -errno, "arena: %s", strerror(errno));
+	kho->cold = st.st_size == 0;
+	if (kho->cold) {
+		ret = start_file(kho->fd, err);
+		kho->page_shift = opts->page_shift ? opts->page_shift : 12;
+		kho->size = CHUNK_SIZE;
+		kho->stage = KHO_SERVING;
+	} else {
+		ret = arena_read_super(kho->fd, &super, err);
+		kho->page_shift = super.page_shift;
+		kho->size = super.size;
+		kho->stage = KHO_RESTORING;
+	}
+	if (ret)
+		return ret;
+	max = (max + CHUNK_SIZE - 1) & ~(CHUNK_SIZE - 1);
+	if (max < kho->size)
+		max = kho->size;
+	ret = arena_map(kho, max, opts->flags, err);
+	if (ret)
+		return ret;
+	return kho->cold ? create(kho, err) : load(kho, err, report);
+}
+
+static struct kho *new_handle(const struct kho_attach_opts *opts)
+{
+	struct kho *kho = calloc(1, sizeof(*kho));
+
+	if (!kho)
+		return NULL;
+	kho->fd = -1;
+	kho->handover = -1;
+	kho->freeze = opts->freeze;
+	kho->unfreeze = opts->unfreeze;
+	kho->arg = opts->arg;
+	pthread_mutex_init(&kho->tree.lock, NULL);
+	fds_init(kho);
+	return kho;
+}
+
+static bool is_memfd(int fd)
+{
+	return fcntl(fd, F_GET_SEALS) >= 0;
+}
+
+/* Lock the arena that came from custody or from the caller, and attach. */
+static int attach_foreign(struct kho *kho, int fd,
+			  const struct kho_attach_opts *opts,
+			  struct kho_error *err, struct kho_report **report)
+{
+	int ret;
+
+	if (fcntl(fd, F_GETFD) < 0)
+		return kho_fail(err, -EBADF, "arena: fd %d is not open", fd);
+	if (!is_memfd(fd))
+		return kho_fail(err, -EINVAL, "arena: fd %d is not a memfd",
+				fd);
+	ret = arena_lock(fd, &kho->fd, err);
+	return ret ? ret : attach_to(kho, opts, err, report);
+}
+
+static int attach_new(struct kho *kho, const struct kho_attach_opts *opts,
+		      struct kho_error *err)
+{
+	int ret, fd = arena_create_fd(err);
+
+	if (fd < 0)
+		return fd;
+	ret = attach_foreign(kho, fd, opts, err, NULL);
+	close(fd);
+	return ret;
+}
+
+/* Handed over: the fd's description brings the lock along. */
+static int attach_handed_over(struct kho *kho, const char *env,
+			      const struct kho_attach_opts *opts,
+			      struct kho_error *err, struct kho_report **report)
+{
+	char *end;
+	long sock = strtol(env, &end, 10);
+	int ret;
+
+	if (*end || end == env || sock < 0 || sock > INT32_MAX ||
+	    fcntl((int)sock, F_SETFD, FD_CLOEXEC) < 0)
+		return kho_fail(err, -EINVAL,
+				"handover: %s=%s is not an open file",
+				KHO_UPDATE_ENV, env);
+	unsetenv(KHO_UPDATE_ENV);
+	kho->handover = (int)sock;
+	ret = handover_receive(kho, kho->handover, &kho->fd, err);
+	if (!ret && !is_memfd(kho->fd))
+		ret = kho_fail(err, -EINVAL, "arena: fd %d is not a memfd",
+			       kho->fd);
+	if (!ret)
+		ret = attach_to(kho, opts, err, report);
+	if (ret)
+		handover_refuse(kho->handover, err);
+	return ret;
+}
+
+/*
+ * A program that was started through a fd is called by the fd's number, in ps
+ * and for pkill: give it the name that it was given.
+ */
+static void fix_comm(void)
+{
+	char comm[16] = "";
+
+	prctl(PR_GET_NAME, comm);
+	if (comm[strspn(comm, "0123456789")] == '\0')
+		prctl(PR_SET_NAME, program_invocation_short_name);
+}
+
+/* With the defaults nobody else would say why it failed. */
+static void complain(const struct kho_error *err,
+		     const struct kho_report *report)
+{
+	fprintf(stderr, "%s: %s\n", program_invocation_short_name, err->text);
+	if (report)
+		kho_report_print(report, stderr, false);
+}
+
+/* @fd: -1 to look for an arena. */
+static int attach(struct kho **khop, int fd, const struct kho_attach_opts *opts)
+{
+	static const struct kho_attach_opts defaults;
+	struct kho_report *report = NULL;
+	struct kho_error err = { 0 };
+	const char *env = getenv(KHO_UPDATE_ENV);
+	struct kho *kho;
+	int ret, custody = -1;
+
+	if (opts && opts->report)
+		*opts->report = NULL;
+	kho = new_handle(opts ? opts : &defaults);
+	if (!kho)
+		ret = kho_fail(&err, -ENOMEM, "arena: out of memory");
+	else
+		ret = check_opts(opts ? opts : &defaults, &err);
+	if (ret)
+		goto out;
+	if (fd >= 0) {
+		ret = attach_foreign(kho, fd, opts ? opts : &defaults, &err,
+				     &report);
+		goto out;
+	}
+	fix_comm();
+	if (env) {
+		ret = attach_handed_over(kho, env, opts ? opts : &defaults,
+					 &err, &report);
+		goto out;
+	}
+	ret = notify_listen_fds(kho, &custody, &err);
+	if (!ret && custody >= 0)
+		ret = attach_foreign(kho, custody, opts ? opts : &defaults,
+				     &err, &report);
+	else if (!ret)
+		ret = attach_new(kho, opts ? opts : &defaults, &err);
+	if (custody >= 0)
+		close(custody);
+out:
+	if (ret && !opts)
+		complain(&err, report);
+	if (ret && opts && opts->err)
+		*opts->err = err;
+	if (ret && opts && opts->report)
+		*opts->report = report;
+	else
+		kho_report_free(report);
+	if (ret)
+		kho_close(kho);
+	else
+		*khop = kho;
+	return ret;
+}
+
+int kho_attach(struct kho **kho, const struct kho_attach_opts *opts)
+{
+	return attach(kho, -1, opts);
+}
+
+int kho_attach_fd(struct kho **kho, int fd, const struct kho_attach_opts *opts)
+{
+	struct kho_error err;
+
+	if (fd >= 0)
+		return attach(kho, fd, opts);
+	kho_fail(&err, -EBADF, "arena: fd %d is not open", fd);
+	if (opts && opts->err)
+		*opts->err = err;
+	else if (!opts)
+		complain(&err, NULL);
+	return -EBADF;
+}
+
+/* The state is restored and the arena is ours: let it be written to. */
+static int take_over(struct kho *kho)
+{
+	int ret = arena_set_writable(kho, true);
+
+	if (ret)
+		return ret;
+	__atomic_store_n(&kho->super->generation, kho->super->generation + 1,
+			 __ATOMIC_RELEASE);
+	__atomic_store_n(&kho->stage, KHO_SERVING, __ATOMIC_RELEASE);
+	pages_trim(kho);
+	return 0;
+}
+
+/*
+ * Give the arena into custody: a description without our lock, which would
+ * outlive this program there and keep its next start out.
+ */
+static int store_arena(struct kho *kho)
+{
+	char path[64];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", kho->fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = notify_store(FD_ARENA, fd);
+	close(fd);
+	return ret;
+}
+
+int kho_ready(struct kho *kho)
+{
+	bool handed_over = kho->handover >= 0;
+	char text[64];
+	int ret = 0;
+
+	if (kho->ready)
+		return 0;
+	if (handed_over)
+		ret = handover_ready(kho);
+	if (!ret && !kho->cold)
+		ret = take_over(kho);
+	if (!ret && kho->cold)
+		ret = store_arena(kho);
+	snprintf(text, sizeof(text), "MAINPID=%d\nREADY=1\n", (int)getpid());
+	if (!ret)
+		ret = notify_send(text);
+	if (ret)
+		return ret == -ECANCELED ? ret : -EIO;
+	kho->ready = true;
+	return 0;
+}
+
+uint64_t kho_generation(const struct kho *kho)
+{
+	return __atomic_load_n(&kho->super->generation, __ATOMIC_ACQUIRE);
+}
+
+int kho_arena_fd(const struct kho *kho)
+{
+	return kho->fd;
+}
+
+void kho_close(struct kho *kho)
+{
+	if (!kho)
+		return;
+	tree_exit(kho);
+	pages_exit(kho);
+	fds_exit(kho);
+	if (kho->base)
+		munmap(kho->base, kho->max);
+	if (kho->fd >= 0)
+		close(kho->fd);
+	if (kho->handover >= 0)
+		close(kho->handover);
+	free(kho);
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * Requests from outside: `kho update NAME PROGRAM` connects to the socket that
+ * custody keeps for this program, sends one datagram of JSON and gets one back.
+ * Schema: docs/schemas.md, "control".
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <kho/update.h>
+
+#include "private.h"
+
+#define REQUEST_MAX 65536
+
+/* How long a client may take from connecting to its request. */
+#define REQUEST_TIMEOUT_MS 1000
+
+int kho_poll_fd(const struct kho *kho)
+{
+	return kho->fds.control >= 0 ? kho->fds.control : -ENOENT;
+}
+
+/* Only root and the user whose program this is may ask. */
+static bool allowed(int sock)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+	       (cred.uid == 0 || cred.uid == geteuid());
+}
+
+static struct json_object *receive(int sock)
+{
+	struct pollfd pfd = { .fd = sock, .events = POLLIN };
+	struct json_object *request = NULL;
+	char *buf = malloc(REQUEST_MAX + 1);
+	ssize_t n;
+
+	if (!buf || poll(&pfd, 1, REQUEST_TIMEOUT_MS) <= 0)
+		goto out;
+	n = recv(sock, buf, REQUEST_MAX, MSG_DONTWAIT);
+	if (n <= 0)
+		goto out;
+	buf[n] = '\0';
+	request = json_tokener_parse(buf);
+out:
+	free(buf);
+	return request;
+}
+
+static void reply(int sock, struct json_object *answer)
+{
+	const char *text =
+		json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN);
+	int size = (int)strlen(text) + 4096;
+
+	/* A datagram must fit into the buffer as a whole. */
+	setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	/* A client that left does not get it; there is nobody to tell. */
+	send(sock, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* An array of strings, as for execve(); NULL when it is none. */
+static const char **read_argv(struct json_object *array)
+{
+	size_t n = json_object_array_length(array);
+	const char **argv = calloc(n + 1, sizeof(*argv));
+
+	for (size_t i = 0; argv && i < n; i++) {
+		struct json_object *arg = json_object_array_get_idx(array, i);
+
+		if (!json_object_is_type(arg, json_type_string)) {
+			free(argv);
+			return NULL;
+		}
+		argv[i] = json_object_get_string(arg);
+	}
+	return argv;
+}
+
+static const char *get_string(struct json_object *object, const char *key)
+{
+	struct json_object *value;
+
+	if (!json_object_object_get_ex(object, key, &value) ||
+	    !json_object_is_type(value, json_type_string))
+		return "";
+	return json_object_get_string(value);
+}
+
+/* Do what @request asks for; 0 when a successor has taken over. */
+static int serve(struct kho *kho, struct json_object *request,
+		 struct json_object *answer, struct kho_error *err)
+{
+	const char *program = get_string(request, "program"), **argv = NULL;
+	struct kho_report *report = NULL;
+	struct json_object *value;
+	uint64_t frozen_us = 0;
+	pid_t pid = getpid();
+	struct kho_update_opts opts = { .report = &report,
+					.err = err,
+					.frozen_us = &frozen_us,
+					.pid = &pid };
+	char *json;
+	int ret;
+
+	if (strcmp(get_string(request, "request"), "update") ||
+	    program[0] != '/')
+		return kho_fail(err, -EINVAL,
+				"control: not an update with the absolute path of a program");
+	if (json_object_object_get_ex(request, "timeout_ms", &value)) {
+		int64_t ms = json_object_get_int64(value);
+
+		if (ms <= 0 || ms > INT32_MAX)
+			return kho_fail(err, -EINVAL,
+					"control: timeout_ms is out of range");
+		opts.timeout_ms = (unsigned int)ms;
+	}
+	if (json_object_object_get_ex(request, "argv", &value)) {
+		if (!json_object_is_type(value, json_type_array) ||
+		    json_object_array_length(value) == 0 ||
+		    !(argv = read_argv(value)))
+			return kho_fail(err, -EINVAL,
+					"control: argv is not an array of strings");
+		opts.argv = (char *const *)(uintptr_t)argv;
+	}
+	ret = kho_update(kho, program, &opts);
+	free(argv);
+	json_object_object_add(answer, "pid", json_object_new_int(pid));
+	json_object_object_add(answer, "frozen_us",
+			       json_object_new_uint64(frozen_us));
+	if (report) {
+		json = kho_report_json(report);
+		if (json)
+			json_object_object_add(answer, "report",
+					       json_tokener_parse(json));
+		free(json);
+		kho_report_free(report);
+	}
+	return ret;
+}
+
+static int handle(struct kho *kho, int sock)
+{
+	struct json_object *request, *answer = json_object_new_object();
+	struct kho_error err = { 0 };
+	int ret;
+
+	request = allowed(sock) ? receive(sock) : NULL;
+	if (!request)
+		ret = kho_fail(&err, -EINVAL,
+			       "control: no request that can be understood");
+	else
+		ret = serve(kho, request, answer, &err);
+	json_object_object_add(answer, "result",
+			       json_object_new_string(ret ? "aborted" :
+							    "updated"));
+	json_object_object_add(answer, "errno", json_object_new_int(-ret));
+	if (ret)
+		json_object_object_add(answer, "error",
+				       json_object_new_string(err.text));
+	reply(sock, answer);
+	json_object_put(answer);
+	json_object_put(request);
+	return ret == 0;
+}
+
+int kho_poll(struct kho *kho, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = kho->fds.control, .events = POLLIN };
+	int sock, ret;
+
+	/* poll() skips a negative fd, and just waits. */
+	ret = poll(&pfd, 1, timeout_ms);
+	if (ret <= 0)
+		return ret < 0 ? -errno : 0;
+	if (pfd.revents & ~POLLIN)
+		return -EIO;
+	sock = accept4(kho->fds.control, NULL, NULL,
+		       SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (sock < 0)
+		return errno == EAGAIN || errno == ECONNABORTED ? 0 : -errno;
+	ret = handle(kho, sock);
+	close(sock);
+	return ret;
+}

@@ -1,0 +1,642 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * Attaching: what a good arena gives, what each kind of bad one gets, and
+ * that a refusal changes no byte. The state tree, and kill -9 under writes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <libfdt.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include <kho/arena.h>
+#include <kho/attach.h>
+#include <kho/pages.h>
+#include <kho/tracker.h>
+#include <kho/tree.h>
+
+#include "crc32c.h"
+#include "seed.h"
+
+#define MIB (1ul << 20)
+
+KHO_COMPONENT(leaf, .read = { 1, 2 }, .write = { 1, 2 },
+	      .flags = KHO_COMPONENT_STRUCTURE);
+KHO_COMPONENT(app, .read = { 1, 3 }, .write = { 1, 3 }, .deps = { "leaf" });
+
+static struct kho_error why;
+
+static int make_memfd(void)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static int try_attach(struct kho **kho, int fd, struct kho_report **report)
+{
+	struct kho_attach_opts opts = { .max_size = 64 * MIB,
+					.err = &why,
+					.report = report };
+
+	why.text[0] = '\0';
+	return kho_attach_fd(kho, fd, &opts);
+}
+
+static struct kho *attach(int fd)
+{
+	struct kho *kho;
+
+	if (try_attach(&kho, fd, NULL))
+		fail_msg("%s", why.text);
+	return kho;
+}
+
+/* An arena with a subtree "app" of version 3 that says "hello". */
+static int make_arena(void)
+{
+	int fd = make_memfd();
+	struct kho *kho = attach(fd);
+	char *blob = kho_alloc_preserve(kho, 100);
+
+	strcpy(blob, "hello");
+	assert_int_equal(kho_add_subtree(kho, "app", &app_component, 0, blob,
+					 6),
+			 0);
+	assert_int_equal(kho_ready(kho), 0);
+	kho_close(kho);
+	return fd;
+}
+
+static uint32_t checksum(int fd)
+{
+	struct stat st;
+	uint32_t crc;
+	void *p;
+
+	fstat(fd, &st);
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	crc = crc32c(p, (size_t)st.st_size);
+	munmap(p, (size_t)st.st_size);
+	return crc;
+}
+
+/* Attaching is refused with this error and text, and changes nothing. */
+static void refused(int fd, int code, const char *text)
+{
+	uint32_t before = checksum(fd);
+	struct kho *kho = NULL;
+	int ret = try_attach(&kho, fd, NULL);
+
+	if (ret != code || !strstr(why.text, text))
+		fail_msg("got %d \"%s\", expected %d \"%s\"", ret, why.text,
+			 code, text);
+	assert_null(kho);
+	assert_null(strchr(why.text, '\n'));
+	assert_int_equal(checksum(fd), before);
+}
+
+static void survives(void **state)
+{
+	int fd = make_arena();
+	struct kho *kho = attach(fd);
+	uint32_t version;
+	size_t size;
+
+	(void)state;
+	assert_string_equal(kho_subtree(kho, "app", &size, &version), "hello");
+	assert_int_equal(size, 6);
+	assert_int_equal(version, 3);
+	assert_null(kho_subtree(kho, "other", NULL, NULL));
+	assert_int_equal(kho_remove_subtree(kho, "app"), -EROFS);
+	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_generation(kho), 1);
+	kho_close(kho);
+	close(fd);
+}
+
+static void tree_changes(void **state)
+{
+	int fd = make_arena();
+	struct kho *kho = attach(fd);
+	void *blob, *second;
+	char name[40];
+	uint32_t version;
+
+	(void)state;
+	blob = kho_subtree(kho, "app", NULL, NULL);
+	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_add_subtree(kho, "app", &app_component, 0, blob,
+					 6),
+			 -EEXIST);
+	assert_int_equal(kho_add_subtree(kho, "", &app_component, 0, blob, 6),
+			 -EINVAL);
+	assert_int_equal(kho_add_subtree(kho, "a/b", &app_component, 0, blob,
+					 6),
+			 -EINVAL);
+	assert_int_equal(kho_add_subtree(kho,
+					 "12345678901234567890123456789012",
+					 &app_component, 0, blob, 6),
+			 -EINVAL);
+	assert_int_equal(kho_add_subtree(kho, "v", &app_component, 4, blob, 6),
+			 -ERANGE);
+	/* Blobs must be preserved to the last byte. */
+	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, blob,
+					 MIB),
+			 -EINVAL);
+	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, blob, 0),
+			 -EINVAL);
+	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, &fd, 4),
+			 -EINVAL);
+	second = kho_alloc_folio(kho, 0);
+	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, second,
+					 4),
+			 -EINVAL);
+	assert_int_equal(kho_preserve_folio(kho, second), 0);
+	assert_int_equal(kho_replace_subtree(kho, "b", &app_component, 1,
+					     second, 4),
+			 -ENOENT);
+	assert_int_equal(kho_replace_subtree(kho, "app", &app_component, 1,
+					     second, 4),
+			 0);
+	assert_ptr_equal(kho_subtree(kho, "app", NULL, &version), second);
+	assert_int_equal(version, 1);
+	/* More than a page of root FDT. */
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "sub-%d", i);
+		assert_int_equal(kho_add_subtree(kho, name, &app_component, 2,
+						 blob, 6),
+				 0);
+	}
+	kho_close(kho);
+	kho = attach(fd);
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "sub-%d", i);
+		assert_string_equal(kho_subtree(kho, name, NULL, &version),
+				    "hello");
+		assert_int_equal(version, 2);
+	}
+	assert_int_equal(kho_ready(kho), 0);
+	/* "app" was not retrieved: what it reaches must stay. */
+	assert_int_equal(kho_free_unclaimed(kho), -EBUSY);
+	assert_int_equal(kho_remove_subtree(kho, "app"), 0);
+	assert_int_equal(kho_remove_subtree(kho, "app"), -ENOENT);
+	assert_null(kho_subtree(kho, "app", NULL, NULL));
+	assert_int_equal(kho_free_unclaimed(kho), 1);
+	kho_close(kho);
+	close(fd);
+}
+
+/* The root FDT, as an FDT tool and as Linux would see it. */
+static void root_fdt_format(void **state)
+{
+	int fd = make_arena(), node, len;
+	struct kho_arena_view *view;
+	struct kho_arena_info info;
+	const char *compatible;
+	char fdt[8192];
+	uint64_t val;
+
+	(void)state;
+	assert_int_equal(kho_arena_view(fd, &view, NULL), 0);
+	assert_int_equal(kho_arena_view_info(view, &info, NULL), 0);
+	assert_int_equal(kho_mem_read(kho_arena_view_mem(view), info.fdt, fdt,
+				      info.fdt_size),
+			 0);
+	assert_int_equal(fdt_check_full(fdt, info.fdt_size), 0);
+	compatible = fdt_getprop(fdt, 0, "compatible", &len);
+	assert_int_equal(len, sizeof("kho-v4;radix-v1\0kho-v4"));
+	assert_memory_equal(compatible, "kho-v4;radix-v1\0kho-v4", (size_t)len);
+	assert_non_null(fdt_getprop(fdt, 0, "preserved-memory-map", &len));
+	assert_int_equal(len, 8);
+	node = fdt_subnode_offset(fdt, 0, "app");
+	assert_true(node > 0);
+	assert_string_equal(fdt_getprop(fdt, node, "compatible", NULL),
+			    "app-v3;leaf-v2");
+	memcpy(&val, fdt_getprop(fdt, node, "blob-size", &len), 8);
+	assert_int_equal(val, 6);
+	memcpy(&val, fdt_getprop(fdt, node, "preserved-data", &len), 8);
+	assert_int_equal(kho_mem_read(kho_arena_view_mem(view), val, fdt, 6),
+			 0);
+	assert_string_equal(fdt, "hello");
+	kho_arena_view_close(view);
+	close(fd);
+}
+
+static void bad_files(void **state)
+{
+	char path[] = "/tmp/kho-test-XXXXXX", junk[4096];
+	struct kho *kho;
+	int fd, pipefd[2];
+
+	(void)state;
+	assert_int_equal(try_attach(&kho, -1, NULL), -EBADF);
+	assert_int_equal(try_attach(&kho, 999, NULL), -EBADF);
+	assert_int_equal(pipe(pipefd), 0);
+	assert_int_equal(try_attach(&kho, pipefd[0], NULL), -EINVAL);
+	assert_non_null(strstr(why.text, "not a memfd"));
+	fd = mkstemp(path);
+	unlink(path);
+	assert_int_equal(try_attach(&kho, fd, NULL), -EINVAL);
+	assert_non_null(strstr(why.text, "not a memfd"));
+	close(fd);
+
+	fd = make_memfd();
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	refused(fd, -EBADMSG, "all zeros");
+	memset(junk, 'x', sizeof(junk));
+	assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
+	refused(fd, -EBADMSG, "not an arena: magic");
+	assert_int_equal(ftruncate(fd, 17), 0);
+	refused(fd, -EBADMSG, "truncated: 17 bytes");
+	close(fd);
+}
+
+/* A copy of a good arena in a memfd without seals, to damage it. */
+static int copy_arena(void)
+{
+	int from = make_arena(), to = make_memfd();
+	struct stat st;
+	char *buf;
+
+	fstat(from, &st);
+	buf = malloc((size_t)st.st_size);
+	assert_int_equal(pread(from, buf, (size_t)st.st_size, 0), st.st_size);
+	assert_int_equal(pwrite(to, buf, (size_t)st.st_size, 0), st.st_size);
+	free(buf);
+	close(from);
+	return to;
+}
+
+static void put_super(int fd, struct kho_arena_super *super)
+{
+	super->crc = crc32c(super, offsetof(struct kho_arena_super, crc));
+	assert_int_equal(pwrite(fd, super, sizeof(*super), 0), sizeof(*super));
+}
+
+static void damaged_superblocks(void **state)
+{
+	struct kho_arena_super good, super;
+	int fd = copy_arena();
+
+	(void)state;
+	assert_int_equal(pread(fd, &good, sizeof(good), 0), sizeof(good));
+	super = good;
+	super.version = 2;
+	put_super(fd, &super);
+	refused(fd, -EPROTONOSUPPORT, "arena-v2, this program reads arena-v1");
+	super = good;
+	super.page_shift = 13;
+	put_super(fd, &super);
+	refused(fd, -EINVAL, "page size 2^13");
+	super = good;
+	super.size = 4 * MIB;
+	put_super(fd, &super);
+	refused(fd, -EBADMSG, "truncated: its superblock says 4194304");
+	super.size = 5000;
+	put_super(fd, &super);
+	refused(fd, -EBADMSG, "not a multiple");
+	super = good;
+	super.id[3] ^= 1;
+	assert_int_equal(pwrite(fd, &super, sizeof(super), 0), sizeof(super));
+	refused(fd, -EBADMSG, "CRC32C");
+	super = good;
+	super.slot[0].crc ^= 1;
+	super.slot[1].crc ^= 1;
+	put_super(fd, &super);
+	refused(fd, -EBADMSG, "neither of its root slots");
+	super = good;
+	for (int i = 0; i < 2; i++) {
+		super.slot[i].fdt = 64 * MIB;
+		super.slot[i].crc =
+			crc32c(&super.slot[i],
+			       offsetof(struct kho_arena_slot, crc));
+	}
+	put_super(fd, &super);
+	refused(fd, -EBADMSG, "outside");
+	put_super(fd, &good);
+	kho_close(attach(fd));
+	/* From then on it is sealed. */
+	assert_int_equal(ftruncate(fd, MIB), -1);
+	close(fd);
+	fd = copy_arena();
+	assert_int_equal(ftruncate(fd, MIB), 0);
+	refused(fd, -EBADMSG, "truncated");
+	close(fd);
+}
+
+/* One slot damaged: the other one, one publication older, still counts. */
+static void one_slot_is_enough(void **state)
+{
+	struct kho_arena_super super;
+	int fd = copy_arena(), newest;
+	struct kho *kho;
+
+	(void)state;
+	assert_int_equal(pread(fd, &super, sizeof(super), 0), sizeof(super));
+	newest = super.slot[0].seq > super.slot[1].seq ? 0 : 1;
+	super.slot[!newest].crc ^= 1;
+	put_super(fd, &super);
+	kho = attach(fd);
+	assert_string_equal(kho_subtree(kho, "app", NULL, NULL), "hello");
+	kho_close(kho);
+	close(fd);
+}
+
+static uint64_t tracker_of(int fd, struct kho_arena_info *info)
+{
+	struct kho_arena_view *view;
+	struct kho_state *st;
+	uint64_t root;
+
+	assert_int_equal(kho_arena_view(fd, &view, NULL), 0);
+	assert_int_equal(kho_arena_view_info(view, info, NULL), 0);
+	assert_int_equal(kho_state_read(kho_arena_view_mem(view), info->fdt,
+					info->fdt_size, &st, NULL),
+			 0);
+	root = st->tracker;
+	free(st);
+	kho_arena_view_close(view);
+	return root;
+}
+
+static void damaged_tracker(void **state)
+{
+	struct kho_arena_info info;
+	int fd = copy_arena();
+	uint64_t root = tracker_of(fd, &info), phys = root, good, bits;
+
+	(void)state;
+	/* Down to the leaf of order 0: slot 2, then always slot 0. */
+	assert_int_equal(pread(fd, &phys, 8, (off_t)(root + 2 * 8)), 8);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pread(fd, &phys, 8, (off_t)phys), 8);
+	assert_int_equal(pread(fd, &good, 8, (off_t)phys), 8);
+	assert_int_not_equal(good, 0);
+	/* The superblock, a tracker node, a page outside. */
+	bits = good | 1;
+	assert_int_equal(pwrite(fd, &bits, 8, (off_t)phys), 8);
+	refused(fd, -EBADMSG, "in use twice");
+	bits = good | 1ull << (root >> 12);
+	assert_int_equal(pwrite(fd, &bits, 8, (off_t)phys), 8);
+	refused(fd, -EBADMSG, "in use twice");
+	assert_int_equal(pwrite(fd, &good, 8, (off_t)phys), 8);
+	bits = 1;
+	assert_int_equal(pwrite(fd, &bits, 8, (off_t)phys + 1024), 8);
+	refused(fd, -EBADMSG, "outside the arena");
+	close(fd);
+	/* The subtree's blob is not preserved any more. */
+	fd = copy_arena();
+	bits = 0;
+	assert_int_equal(pwrite(fd, &bits, 8, (off_t)phys), 8);
+	refused(fd, -EBADMSG, "not in preserved pages");
+	close(fd);
+}
+
+/*
+ * Each byte of the superblock, the root FDT and the tracker's leaf, one at a
+ * time: an error or an arena that says hello, never a crash.
+ */
+static void every_byte(void **state)
+{
+	struct kho_arena_info info;
+	int fd = copy_arena(), refusals = 0;
+	uint64_t root = tracker_of(fd, &info);
+	const struct {
+		uint64_t at, len;
+	} areas[] = {
+		{ 0, sizeof(struct kho_arena_super) },
+		{ info.fdt, info.fdt_size },
+		{ root, 64 },
+	};
+
+	(void)state;
+	for (size_t a = 0; a < 3; a++) {
+		for (uint64_t i = 0; i < areas[a].len; i++) {
+			off_t at = (off_t)(areas[a].at + i);
+			struct kho *kho = NULL;
+			unsigned char good, bad;
+			const char *blob;
+
+			assert_int_equal(pread(fd, &good, 1, at), 1);
+			bad = good ^ (unsigned char)(1 + rnd() % 255);
+			assert_int_equal(pwrite(fd, &bad, 1, at), 1);
+			if (try_attach(&kho, fd, NULL)) {
+				refusals++;
+				assert_true(why.text[0]);
+			} else if ((blob = kho_subtree(kho, "app", NULL,
+						       NULL))) {
+				assert_true(strnlen(blob, 4096) <= 5);
+			}
+			kho_close(kho);
+			assert_int_equal(pwrite(fd, &good, 1, at), 1);
+		}
+	}
+	assert_true(refusals > 100);
+	close(fd);
+}
+
+static void one_at_a_time(void **state)
+{
+	int fd = make_arena();
+	struct kho *kho = attach(fd), *second;
+
+	(void)state;
+	assert_int_equal(try_attach(&second, fd, NULL), -EBUSY);
+	assert_non_null(strstr(why.text, "in use by another program"));
+	kho_close(kho);
+	kho_close(attach(fd));
+	close(fd);
+}
+
+/* Somebody else's state: a version that is too new, and an unknown name. */
+static void upfront_check_refuses(void **state)
+{
+	struct kho_arena_info info;
+	struct kho_report *report;
+	struct kho *kho = NULL;
+	int fd = copy_arena();
+	char fdt[4096], *at;
+
+	(void)state;
+	tracker_of(fd, &info);
+	assert_int_equal(pread(fd, fdt, info.fdt_size, (off_t)info.fdt),
+			 info.fdt_size);
+	at = memmem(fdt, info.fdt_size, "app-v3", 6);
+	assert_non_null(at);
+	at[5] = '9';
+	assert_int_equal(pwrite(fd, fdt, info.fdt_size, (off_t)info.fdt),
+			 info.fdt_size);
+	refused(fd, -EPROTONOSUPPORT, "app");
+	assert_int_equal(try_attach(&kho, fd, &report), -EPROTONOSUPPORT);
+	assert_false(report->compatible);
+	assert_string_equal(report->findings[0].name, "app");
+	assert_int_equal(report->findings[0].verdict, KHO_INCOMPATIBLE);
+	assert_int_equal(report->findings[0].version, 9);
+	assert_int_equal(report->findings[0].reader.max, 3);
+	kho_report_free(report);
+
+	memcpy(at, "apq-v3", 6);
+	assert_int_equal(pwrite(fd, fdt, info.fdt_size, (off_t)info.fdt),
+			 info.fdt_size);
+	assert_int_equal(try_attach(&kho, fd, &report), -EPROTONOSUPPORT);
+	assert_string_equal(report->findings[0].name, "apq");
+	assert_int_equal(report->findings[0].verdict, KHO_UNKNOWN);
+	kho_report_free(report);
+	memcpy(at, "app-v0", 6);
+	assert_int_equal(pwrite(fd, fdt, info.fdt_size, (off_t)info.fdt),
+			 info.fdt_size);
+	refused(fd, -EBADMSG, "app");
+	close(fd);
+}
+
+static void bad_options(void **state)
+{
+	struct kho_attach_opts opts = { .err = &why };
+	int fd = make_memfd();
+	struct kho *kho;
+
+	(void)state;
+	opts.page_shift = 13;
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
+	opts.page_shift = 0;
+	opts.max_size = UINT64_MAX;
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
+	opts.max_size = 0;
+	opts.flags = 8;
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
+	opts.flags = KHO_ARENA_HUGE;
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts), 0);
+	kho_close(kho);
+	close(fd);
+}
+
+/* The system has no memory for the arena: an error, and it goes on after. */
+static void no_memory_to_grow(void **state)
+{
+	struct rlimit unlimited, limit = { 4 * MIB, 4 * MIB };
+	int fd = make_arena();
+	struct kho *kho = attach(fd);
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(kho_ready(kho), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &unlimited);
+	limit.rlim_max = unlimited.rlim_max;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	while (kho_alloc_preserve(kho, 65536))
+		n++;
+	assert_int_equal(errno, ENOSPC);
+	assert_true(n > 10 && n < 64);
+	setrlimit(RLIMIT_FSIZE, &unlimited);
+	assert_non_null(kho_alloc_preserve(kho, 65536));
+	kho_close(kho);
+	close(fd);
+}
+
+/* Publishes numbered blobs without end, saying each number that is done. */
+static void publish_forever(int fd, int out)
+{
+	struct kho *kho = attach(fd);
+	uint64_t *blob = kho_subtree(kho, "number", NULL, NULL), *next;
+
+	if (kho_ready(kho))
+		_exit(1);
+	for (uint64_t n = blob ? *blob + 1 : 1;; n++, blob = next) {
+		int ret;
+
+		next = kho_alloc_preserve(kho, 8 << rnd() % 12);
+		if (!next)
+			_exit(2);
+		*next = n;
+		ret = blob ? kho_replace_subtree(kho, "number", &app_component,
+						 0, next, 8) :
+			     kho_add_subtree(kho, "number", &app_component, 0,
+					     next, 8);
+		if (ret || kho_unpreserve_free(kho, blob))
+			_exit(3);
+		if (write(out, &n, 8) != 8)
+			_exit(4);
+	}
+}
+
+/* kill -9 at random moments: what was said to be done is there. */
+static void killed_while_publishing(void **state)
+{
+	int fd = make_arena(), pipefd[2];
+	uint64_t said = 0, number;
+
+	(void)state;
+	for (int round = 0; round < 60; round++) {
+		struct kho *kho;
+		int status;
+		pid_t pid;
+
+		assert_int_equal(pipe(pipefd), 0);
+		pid = fork();
+		if (pid == 0) {
+			close(pipefd[0]);
+			publish_forever(fd, pipefd[1]);
+		}
+		close(pipefd[1]);
+		usleep((useconds_t)(rnd() % 8000));
+		kill(pid, SIGKILL);
+		while (read(pipefd[0], &number, 8) == 8)
+			said = number;
+		close(pipefd[0]);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+
+		kho = attach(fd);
+		assert_string_equal(kho_subtree(kho, "app", NULL, NULL),
+				    "hello");
+		if (said) {
+			uint64_t *blob = kho_subtree(kho, "number", NULL, NULL);
+
+			assert_non_null(blob);
+			/* One more may be done than was said. */
+			assert_in_range(*blob, said, said + 1);
+			said = *blob;
+		}
+		kho_close(kho);
+	}
+	assert_true(said > 100);
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(survives),
+		cmocka_unit_test(tree_changes),
+		cmocka_unit_test(root_fdt_format),
+		cmocka_unit_test(bad_files),
+		cmocka_unit_test(damaged_superblocks),
+		cmocka_unit_test(one_slot_is_enough),
+		cmocka_unit_test(damaged_tracker),
+		cmocka_unit_test(every_byte),
+		cmocka_unit_test(one_at_a_time),
+		cmocka_unit_test(upfront_check_refuses),
+		cmocka_unit_test(bad_options),
+		cmocka_unit_test(no_memory_to_grow),
+		cmocka_unit_test(killed_while_publishing),
+	};
+
+	seed_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
