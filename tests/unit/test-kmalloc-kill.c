@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/* Programs that are killed while they allocate and free. */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include "kmalloc.h"
+
+#define KILL_SLOTS 200
+#define KILL_THREADS 2
+#define KILL_ROUNDS 60
+
+/* What the killed program knew: its "own data". */
+struct shared {
+	uint64_t phys; /* of the cache */
+	uint64_t ready;
+	uint64_t slot[KILL_THREADS * KILL_SLOTS];
+};
+
+struct worker {
+	struct fixture *f;
+	struct shared *shared;
+	uint64_t *slot;
+	unsigned int seed;
+};
+
+static void *kill_worker(void *arg)
+{
+	static const uint32_t size[] = { 24, 500, 2000, 2000 };
+	struct worker *w = arg;
+	uint64_t *object, *slot;
+	uint32_t n, drain = 0;
+
+	for (;;) {
+		slot = &w->slot[rand_r(&w->seed) % KILL_SLOTS];
+		/* Now and then empty everything, so that slabs go. */
+		if (!drain && rand_r(&w->seed) % 1000 == 0)
+			drain = 2000;
+		drain -= !!drain;
+		if (*slot) {
+			object = kho_ptr(w->f->kho, *slot, 8);
+			__atomic_store_n(slot, 0, __ATOMIC_RELEASE);
+			if (kho_kfree(w->f->kmem, object))
+				abort();
+		} else if (!drain) {
+			n = size[rand_r(&w->seed) % 4];
+			object = kho_kmalloc(w->f->kmem, n);
+			if (!object)
+				abort();
+			for (uint32_t i = 0; i < n / 8; i++)
+				object[i] = (uintptr_t)slot;
+			__atomic_store_n(slot, kho_phys(w->f->kho, object),
+					 __ATOMIC_RELEASE);
+		}
+	}
+	return NULL;
+}
+
+static void kill_child(struct fixture *f, struct shared *shared)
+{
+	struct worker w[KILL_THREADS];
+	pthread_t thread;
+
+	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
+	    kho_kmem_restore(f->kho, shared->phys, &f->kmem, NULL) ||
+	    kho_ready(f->kho))
+		abort();
+	for (int t = 0; t < KILL_THREADS; t++) {
+		w[t] = (struct worker){ f, shared,
+					&shared->slot[t * KILL_SLOTS],
+					(unsigned int)rnd() + (unsigned int)t };
+		if (pthread_create(&thread, NULL, kill_worker, &w[t]))
+			abort();
+	}
+	__atomic_store_n(&shared->ready, 1, __ATOMIC_RELEASE);
+	for (;;)
+		pause();
+}
+
+struct reached {
+	struct fixture *f;
+	struct shared *shared;
+};
+
+static bool kill_reaches(void *object, size_t size, void *arg)
+{
+	struct reached *r = arg;
+	uint64_t phys = kho_phys(r->f->kho, object);
+
+	(void)size;
+	for (int i = 0; i < KILL_THREADS * KILL_SLOTS; i++)
+		if (r->shared->slot[i] == phys)
+			return true;
+	return false;
+}
+
+/* As the next program after a crash. */
+static void kill_recover(struct fixture *f, struct shared *shared)
+{
+	struct reached reached = { f, shared };
+	uint64_t *slot, *object, linked = 0;
+	int64_t swept;
+
+	attach(f);
+	restore(f);
+	for (int i = 0; i < KILL_THREADS * KILL_SLOTS; i++) {
+		slot = &shared->slot[i];
+		if (!*slot)
+			continue;
+		linked++;
+		object = kho_ptr(f->kho, *slot, 24);
+		assert_true(kho_ksize(f->kmem, object) >= 24);
+		for (int j = 0; j < 3; j++)
+			assert_int_equal(object[j], (uintptr_t)slot);
+	}
+	assert_int_equal(kho_ready(f->kho), 0);
+	swept = kho_kmem_sweep(f->kmem, kill_reaches, &reached);
+	assert_true(swept >= 0 && swept <= KILL_THREADS);
+	assert_int_equal(count(f), linked);
+	assert_int_equal(verify(f).objects, linked);
+	/* At most one slab of each thread was not linked, or not any more. */
+	assert_in_range(kho_free_unclaimed(f->kho), 0, 16 * KILL_THREADS);
+	assert_int_equal(pages_preserved(f), f->pages + 16 * verify(f).slabs);
+}
+
+static void kills(void **state)
+{
+	struct shared *shared = mmap(NULL, sizeof(*shared),
+				     PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct fixture f;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_true(shared != MAP_FAILED);
+	create(&f, 12, 1 << 26);
+	shared->phys = f.phys;
+	for (int i = 0; i < KILL_ROUNDS; i++) {
+		detach(&f);
+		shared->ready = 0;
+		rnd();
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			kill_child(&f, shared);
+		while (!__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) &&
+		       waitpid(pid, &status, WNOHANG) == 0)
+			usleep(100);
+		usleep(below(10000));
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+		kill_recover(&f, shared);
+	}
+	munmap(shared, sizeof(*shared));
+	discard(&f);
+}
+
+/* ---- A kill after each single instruction ---- */
+
+/*
+ * Clearing a new slab, which nothing refers to yet, is many instructions of no
+ * interest: between two SIGUSR1 the child may run. Linked with --wrap.
+ */
+static bool stepping;
+
+void *__real_memset(void *p, int byte, size_t n);
+void *__wrap_memset(void *p, int byte, size_t n);
+
+void *__wrap_memset(void *p, int byte, size_t n)
+{
+	bool skipped = stepping && n >= 4096;
+
+	if (skipped)
+		raise(SIGUSR1);
+	__real_memset(p, byte, n);
+	if (skipped)
+		raise(SIGUSR1);
+	return p;
+}
+
+#define NO_PTRACE 77
+
+/* Makes three slabs, gives back the one in the middle, empties another. */
+static void step_child(struct fixture *f)
+{
+	void *object[70];
+
+	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
+	    kho_kmem_restore(f->kho, f->phys, &f->kmem, NULL) ||
+	    kho_ready(f->kho))
+		_exit(1);
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		_exit(NO_PTRACE);
+	raise(SIGSTOP);
+	stepping = true;
+	for (int i = 0; i < 70; i++)
+		object[i] = kho_kmalloc(f->kmem, 2048);
+	for (int i = 0; i < 62; i++)
+		kho_kfree(f->kmem, object[i]);
+	_exit(0);
+}
+
+/* One instruction further; false when the child has ended. */
+static bool step(pid_t pid, int *status)
+{
+	assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+	assert_int_equal(waitpid(pid, status, 0), pid);
+	if (WIFSTOPPED(*status) && WSTOPSIG(*status) == SIGUSR1) {
+		assert_int_equal(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
+		assert_int_equal(waitpid(pid, status, 0), pid);
+	}
+	return WIFSTOPPED(*status);
+}
+
+/*
+ * Seen from outside after every instruction, the cache is always sound, and
+ * one object at a time comes or goes.
+ */
+static void every_instruction(void **state)
+{
+	uint64_t steps = 0, changes = 0, objects = 0, slabs = 0;
+	struct kho_kmem_stats stats;
+	struct kho_mem_array mem;
+	struct fixture f;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	create(&f, 12, 1 << 21);
+	assert_non_null(kho_kmalloc(f.kmem, 8));
+	detach(&f);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		step_child(&f);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PTRACE)
+		skip();
+	assert_true(WIFSTOPPED(status));
+	mem = kho_mem_array(mmap(NULL, 1 << 21, PROT_READ, MAP_SHARED, f.fd, 0),
+			    1 << 21, 0, 12);
+	assert_true(mem.data != MAP_FAILED);
+	assert_int_equal(kho_kmem_verify(&mem.mem, f.phys, &stats, NULL), 0);
+	objects = stats.objects;
+	slabs = stats.slabs;
+	while (step(pid, &status)) {
+		steps++;
+		if (kho_kmem_verify(&mem.mem, f.phys, &stats, &f.err))
+			fail_msg("after %" PRIu64 " instructions: %s", steps,
+				 f.err.text);
+		assert_in_range(stats.objects + 1, objects, objects + 2);
+		assert_in_range(stats.slabs + 1, slabs, slabs + 2);
+		assert_true(stats.objects == objects || stats.slabs == slabs);
+		changes += stats.objects != objects || stats.slabs != slabs;
+		objects = stats.objects;
+		slabs = stats.slabs;
+	}
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	/* 70 objects came, 62 went; 3 slabs came, 1 went. */
+	assert_int_equal(changes, 70 + 62 + 3 + 1);
+	print_message("# sound after each of %" PRIu64 " instructions\n",
+		      steps);
+	munmap((void *)(uintptr_t)mem.data, 1 << 21);
+	attach(&f);
+	restore(&f);
+	assert_int_equal(count(&f), 9);
+	discard(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(kills),
+		cmocka_unit_test(every_instruction),
+	};
+
+	seed_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
