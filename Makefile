@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+# A thin front over Meson: scripts/build knows the builds, scripts/setup the
+# packages, scripts/check the tests.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 30
+export DESTDIR FUZZ_SECONDS
+
+.PHONY: all demo check check-gcc check-clang check-asan check-tsan bench fuzz \
+	install format clean help
+
+all:
+	@scripts/setup --check build
+	@scripts/build gcc
+
+demo:
+	@scripts/setup build demo
+	@scripts/build gcc
+	@examples/kvstore/demo build/gcc
+
+check:
+	@scripts/setup build demo test
+	@scripts/check gcc clang asan tsan
+
+check-gcc check-clang check-asan check-tsan:
+	@scripts/setup build demo test
+	@scripts/check $(@:check-%=%)
+
+bench:
+	@scripts/setup --check build demo
+	@scripts/build release
+	@meson test -C build/release --no-rebuild --benchmark --verbose
+
+fuzz:
+	@scripts/setup --check build test
+	@scripts/build fuzz
+	@scripts/fuzz
+
+install:
+	@scripts/setup --check build
+	@scripts/build release --prefix=$(PREFIX)
+	@meson install -C build/release --no-rebuild
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+
+format:
+	@scripts/setup --check test
+	@scripts/sources | grep '\.[ch]$$' | xargs clang-format -i
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make           compile into build/gcc'
+	@echo 'make demo      see a server being updated under load (installs what is missing)'
+	@echo 'make check     all tests: gcc, clang, ASan+UBSan, TSan (installs what is missing)'
+	@echo 'make check-X   the tests of one build: gcc, clang, asan, tsan'
+	@echo 'make bench     a release build and its benchmarks'
+	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
+	@echo 'make install   a release build into PREFIX ($(PREFIX)), below DESTDIR'
+	@echo 'make format    clang-format all C sources'
+	@echo 'make clean     remove build/'
