@@ -89,7 +89,7 @@ struct result {
 static void best(double *result, double ns, int n)
 {
 	ns /= n;
-	if (!*result || ns < *result)
+	if (*result == 0 || ns < *result)
 		*result = ns;
 }
 

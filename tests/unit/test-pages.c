@@ -427,14 +427,14 @@ static void model(void **state)
 static void *hammer(void *arg)
 {
 	struct kho *kho = arg;
-	char *mine[32] = { 0 };
+	void **mine[32] = { 0 };
 
 	for (int i = 0; i < 4000; i++) {
 		size_t slot = (size_t)i * 7 % 32;
 
 		if (mine[slot]) {
 			/* Nobody else writes here. */
-			if (*(char **)mine[slot] != mine[slot])
+			if (*mine[slot] != mine[slot])
 				return (void *)1;
 			if (kho_unpreserve_free(kho, mine[slot]))
 				return (void *)2;
@@ -443,7 +443,7 @@ static void *hammer(void *arg)
 			mine[slot] = kho_alloc_preserve(kho, 4096u << i % 3);
 			if (!mine[slot])
 				return (void *)3;
-			*(char **)mine[slot] = mine[slot];
+			*mine[slot] = mine[slot];
 		}
 		if (kho_ptr(kho, kho_phys(kho, mine[slot]), 1) != mine[slot])
 			return (void *)4;
