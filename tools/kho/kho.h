@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/*
+ * What the files of the kho command share: the verbs, the exit codes, and how
+ * it talks to people and programs.
+ */
+#ifndef TOOLS_KHO_H
+#define TOOLS_KHO_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <json-c/json.h>
+
+/* Exit codes, the same for every verb. */
+enum exit_code {
+	EXIT_YES = 0, /* yes, done */
+	EXIT_NO = 1, /* no: incompatible, refused */
+	EXIT_UNKNOWN = 2, /* cannot tell: usage, unreadable, not found */
+};
+
+/* The verbs: argv[0] is the verb. They return an exit code. */
+int cmd_check(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_list(int argc, char **argv);
+int cmd_manifest(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_update(int argc, char **argv);
+
+/* Prints "kho: ..." as one line to stderr. */
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same, for good: returns EXIT_UNKNOWN. */
+int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* A mistake in the arguments of @verb: adds where to look it up. */
+int fail_usage(const char *verb, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* What getopt_long() did not like: @c is '?' or ':' (optstring ":..."). */
+int fail_option(const char *verb, int c, char **argv);
+
+/*
+ * The options that most verbs have.
+ * @json: --json was given
+ * @code: what to exit with when parse_options() returns false
+ */
+struct verb_options {
+	bool json;
+	int code;
+};
+
+/* Parses --json and --help; false: there is nothing left to do. */
+bool parse_options(const char *verb, const char *help, int argc, char **argv,
+		   struct verb_options *options);
+
+/* Reads seconds such as 10 or 0.5 into milliseconds; false when it is none. */
+bool parse_seconds(const char *text, unsigned int *ms);
+
+/* True when stdout is a terminal that wants colours. */
+bool want_color(void);
+
+/* A copy of @text without bytes that would upset a terminal; to free(). */
+char *printable(const char *text);
+
+/* 12.3 MiB: writes at most 16 bytes to @buf and returns it. */
+const char *human_size(uint64_t bytes, char *buf);
+
+/* Memory for small things; a command without it cannot even say so. */
+void *must(void *memory);
+
+/*
+ * Writes a JSON document in one line, to free(), and drops it. Bytes that are
+ * not UTF-8, in a file's name for instance, become U+FFFD.
+ */
+char *json_line(struct json_object *json);
+
+/* Prints a JSON document in one line and drops it. */
+void print_json(struct json_object *json);
+
+/* Adds to a JSON object; text may be NULL. */
+void add_text(struct json_object *json, const char *key, const char *text);
+void add_number(struct json_object *json, const char *key, uint64_t number);
+void add_json(struct json_object *json, const char *key,
+	      struct json_object *value);
+
+/* Starts a document of a schema, see docs/schemas.md. */
+struct json_object *new_document(const char *schema);
+
+#endif

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/* kho list: what is in custody. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <kho/arena.h>
+
+#include "kho.h"
+#include "runtime.h"
+
+static const char help[] =
+	"Usage: kho list [--json]\n"
+	"\n"
+	"Lists the services in custody: name, process, state, generation (how many\n"
+	"handovers the arena has survived), size of the arena, and program.\n"
+	"\n"
+	"  --json  for programs; see docs/schemas.md, kho-list\n"
+	"  --help  this text\n"
+	"\n"
+	"Exit: 0, also when there is none; 2 when it cannot tell.\n"
+	"\n"
+	"Example: kho list\n";
+
+/* False when there is no arena, or none that can be read. */
+static bool read_arena(const struct service *service,
+		       struct kho_arena_info *info)
+{
+	struct kho_arena_view *view = NULL;
+	int fd = service_arena(service, NULL);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = !kho_arena_view(fd, &view, NULL) &&
+	     !kho_arena_view_info(view, info, NULL);
+	kho_arena_view_close(view);
+	close(fd);
+	return ok;
+}
+
+static void print_list(const struct service *services, size_t n)
+{
+	int wide = 4;
+
+	if (!n) {
+		puts("Nothing is in custody: start a program with 'kho run'.");
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if ((int)strlen(services[i].name) > wide)
+			wide = (int)strlen(services[i].name);
+	printf("%-*s  %7s  %-10s  %10s  %10s  %s\n", wide, "NAME", "PID",
+	       "STATE", "GENERATION", "ARENA", "PROGRAM");
+	for (size_t i = 0; i < n; i++) {
+		char generation[24] = "-", size[16] = "-", pid[16] = "-";
+		char *program = printable(services[i].program);
+		struct kho_arena_info info;
+
+		if (services[i].pid)
+			snprintf(pid, sizeof(pid), "%d", services[i].pid);
+		if (read_arena(services + i, &info)) {
+			snprintf(generation, sizeof(generation), "%lu",
+				 info.generation);
+			human_size(info.file_size, size);
+		}
+		printf("%-*s  %7s  %-10s  %10s  %10s  %s\n", wide,
+		       services[i].name, pid, services[i].state, generation,
+		       size, program);
+		free(program);
+	}
+}
+
+static struct json_object *service_json(const struct service *service)
+{
+	static const char *const same[] = { "name",  "supervisor", "pid",
+					    "state", "program",	   "argv",
+					    "starts" };
+	struct json_object *json = must(json_object_new_object());
+	struct json_object *arena = NULL;
+	struct kho_arena_info info;
+
+	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
+		json_object_object_add(json, same[i],
+				       json_object_get(
+					       json_object_object_get(service->json,
+								      same[i])));
+	if (read_arena(service, &info)) {
+		arena = must(json_object_new_object());
+		add_number(arena, "generation", info.generation);
+		add_number(arena, "file_size", info.file_size);
+	}
+	json_object_object_add(json, "arena", arena);
+	return json;
+}
+
+static void print_list_json(const struct service *services, size_t n)
+{
+	struct json_object *json = new_document("kho-list");
+	struct json_object *array = must(json_object_new_array());
+
+	for (size_t i = 0; i < n; i++)
+		json_object_array_add(array, service_json(services + i));
+	add_json(json, "services", array);
+	print_json(json);
+}
+
+int cmd_list(int argc, char **argv)
+{
+	struct verb_options options = { 0 };
+	struct service *services;
+	struct kho_error err;
+	size_t n;
+
+	if (!parse_options("list", help, argc, argv, &options))
+		return options.code;
+	if (argv[optind])
+		return fail_usage("list", "%s: it takes no arguments",
+				  argv[optind]);
+	if (services_read(&services, &n, &err))
+		return fail("list: %s", err.text);
+	if (options.json)
+		print_list_json(services, n);
+	else
+		print_list(services, n);
+	for (size_t i = 0; i < n; i++)
+		service_free(services + i);
+	free(services);
+	return EXIT_YES;
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/* What the words PROGRAM, TARGET and STATE on the command line stand for. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <kho/abi/arena.h>
+
+#include "kho.h"
+#include "process.h"
+#include "runtime.h"
+#include "target.h"
+
+static int check_executable(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st))
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(st.st_mode) || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS))
+		return -EACCES;
+	return 0;
+}
+
+static int search_path(const char *name, char **path)
+{
+	const char *dirs = getenv("PATH");
+	int ret = -ENOENT;
+
+	while (dirs && *dirs) {
+		int len = (int)strcspn(dirs, ":");
+
+		if (asprintf(path, "%.*s%s%s", len, dirs, len ? "/" : "",
+			     name) < 0)
+			must(*path = NULL);
+		if (!check_executable(*path))
+			return 0;
+		free(*path);
+		*path = NULL;
+		dirs += len + !!dirs[len];
+	}
+	return ret;
+}
+
+static char *absolute(char *path)
+{
+	char *cwd, *result;
+
+	if (path[0] == '/')
+		return path;
+	cwd = must(getcwd(NULL, 0));
+	if (asprintf(&result, "%s/%s", cwd, path) < 0)
+		must(result = NULL);
+	free(cwd);
+	free(path);
+	return result;
+}
+
+int program_find(const char *name, char **path, struct kho_error *err)
+{
+	int ret;
+
+	*path = NULL;
+	if (!strchr(name, '/')) {
+		if (!*name || search_path(name, path))
+			return kho_fail(err, -ENOENT,
+					"%s: no such program in PATH: a file "
+					"in this directory is written ./%s",
+					name, name);
+		*path = absolute(*path);
+		return 0;
+	}
+	ret = check_executable(name);
+	if (ret == -EACCES)
+		return kho_fail(err, ret,
+				"%s: it cannot be executed: see chmod(1)",
+				name);
+	if (ret)
+		return kho_fail(err, ret, "%s: %s", name, strerror(-ret));
+	*path = absolute(must(strdup(name)));
+	return 0;
+}
+
+bool is_service(const char *word)
+{
+	struct service service;
+
+	if (strchr(word, '/') || service_read(word, &service, NULL))
+		return false;
+	service_free(&service);
+	return true;
+}
+
+static int service_manifest(const char *name, struct kho_manifest **manifest,
+			    struct kho_error *err)
+{
+	struct service service;
+	char *path;
+	int fd, ret;
+
+	ret = service_read(name, &service, err);
+	if (ret)
+		return ret;
+	fd = service.pid ? process_exe(service.pid, O_RDONLY, &path) : -1;
+	if (!service.pid) {
+		/* Between two starts: what will be started. */
+		ret = kho_manifest_open(service.program, manifest, err);
+	} else if (fd >= 0) {
+		ret = kho_manifest_read(fd, path, manifest, err);
+		close(fd);
+		free(path);
+	} else {
+		ret = kho_fail(err, fd, "the program of %s, process %d: %s",
+			       name, service.pid, strerror(-fd));
+	}
+	service_free(&service);
+	return ret;
+}
+
+int target_manifest(const char *target, struct kho_manifest **manifest,
+		    struct kho_error *err)
+{
+	int ret;
+
+	if (is_service(target))
+		return service_manifest(target, manifest, err);
+	ret = kho_manifest_open(target, manifest, err);
+	if (ret == -ENOENT && !strchr(target, '/') && service_name_ok(target))
+		kho_fail(err, ret,
+			 "%s: neither a file nor a service in custody: see "
+			 "'kho list'",
+			 target);
+	return ret;
+}
+
+static bool has_magic(int fd)
+{
+	uint64_t magic;
+
+	return pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) &&
+	       magic == KHO_ARENA_MAGIC;
+}
+
+/* Opens fd NAME of /proc/PID/fd if it is an arena, -1 if not. */
+static int open_if_arena(int dir, const char *name)
+{
+	struct stat st;
+	int fd;
+
+	/* To open another kind of file may have effects. */
+	if (fstatat(dir, name, &st, 0) || !S_ISREG(st.st_mode))
+		return -1;
+	fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || has_magic(fd))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static bool same_inode(int a, int b)
+{
+	struct stat sa, sb;
+
+	return !fstat(a, &sa) && !fstat(b, &sb) && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
+}
+
+static int find_arena(int pid, DIR *dir, struct kho_error *err)
+{
+	struct dirent *entry;
+	int found = -1;
+
+	while ((entry = readdir(dir))) {
+		int fd = open_if_arena(dirfd(dir), entry->d_name);
+
+		if (fd < 0)
+			continue;
+		if (found < 0) {
+			found = fd;
+			continue;
+		}
+		if (!same_inode(found, fd)) {
+			close(found);
+			close(fd);
+			return kho_fail(err, -ENOTUNIQ,
+					"process %d has several arenas: say "
+					"which with pid:%d:FD",
+					pid, pid);
+		}
+		close(fd);
+	}
+	if (found < 0)
+		return kho_fail(err, -ENOENT, "process %d has no arena open",
+				pid);
+	return found;
+}
+
+/* pid:PID[:FD] */
+static int open_process(const char *state, struct kho_error *err)
+{
+	int pid, number, end = 0, fd;
+	char path[64];
+	DIR *dir;
+
+	if (sscanf(state, "pid:%d%n:%d%n", &pid, &end, &number, &end) < 1 ||
+	    state[end] || pid < 1)
+		return kho_fail(err, -EINVAL, "%s is not pid:PID or pid:PID:FD",
+				state);
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	if (strchr(state + strlen("pid:"), ':')) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, number);
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		return fd < 0 ? kho_fail(err, -errno, "%s: %s", path,
+					 strerror(errno)) :
+				fd;
+	}
+	dir = opendir(path);
+	if (!dir)
+		return kho_fail(err, -errno, "cannot look into process %d: %s",
+				pid, strerror(errno));
+	fd = find_arena(pid, dir, err);
+	closedir(dir);
+	return fd;
+}
+
+static int open_service_arena(const char *name, struct kho_error *err)
+{
+	struct service service;
+	int ret = service_read(name, &service, err);
+
+	if (!ret) {
+		ret = service_arena(&service, err);
+		service_free(&service);
+	}
+	return ret;
+}
+
+int state_open(const char *state, struct kho_error *err)
+{
+	int fd;
+
+	if (!strncmp(state, "pid:", 4))
+		return open_process(state, err);
+	if (is_service(state))
+		return open_service_arena(state, err);
+	fd = open(state, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0)
+		return fd;
+	if (errno == ENOENT && !strchr(state, '/'))
+		return kho_fail(err, -ENOENT,
+				"%s: neither a service in custody nor a file: "
+				"see 'kho list'",
+				state);
+	return kho_fail(err, -errno, "%s: %s", state, strerror(errno));
+}

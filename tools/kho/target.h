@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* What the words PROGRAM, TARGET and STATE on the command line stand for. */
+#ifndef TOOLS_KHO_TARGET_H
+#define TOOLS_KHO_TARGET_H
+
+#include <stdbool.h>
+
+#include <kho/error.h>
+#include <kho/manifest.h>
+
+/*
+ * Finds PROGRAM: a path when it has a '/', otherwise searched for in PATH. It
+ * must be a file that can be executed.
+ * @path: absolute; to free()
+ */
+int program_find(const char *name, char **path, struct kho_error *err);
+
+/*
+ * Does a word mean a service? It does when it has no '/' and a service of that
+ * name is in custody; a file of the same name is then written ./NAME.
+ */
+bool is_service(const char *word);
+
+/* Reads the manifest of a TARGET: a service's program, or a file. */
+int target_manifest(const char *target, struct kho_manifest **manifest,
+		    struct kho_error *err);
+
+/*
+ * Opens a STATE for reading: NAME, pid:PID[:FD], or an arena's file.
+ * Return: the fd or a negative errno.
+ */
+int state_open(const char *state, struct kho_error *err);
+
+#endif
