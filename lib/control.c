@@ -46,6 +46,9 @@ static struct json_object *receive(int sock)
 
 	if (!buf || poll(&pfd, 1, REQUEST_TIMEOUT_MS) <= 0)
 		goto out;
+	/* A client that gave up has told its user that nothing happens. */
+	if (pfd.revents & POLLHUP)
+		goto out;
 	n = recv(sock, buf, REQUEST_MAX, MSG_DONTWAIT);
 	if (n <= 0)
 		goto out;

@@ -429,6 +429,7 @@ static int update(struct kho *kho, struct successor *next, char *const *argv,
 		  struct kho_report **report, struct kho_error *err)
 {
 	int ret, status;
+	char text[32];
 
 	next->file = open_file(next->path, err);
 	if (next->file < 0)
@@ -442,6 +443,14 @@ static int update(struct kho *kho, struct successor *next, char *const *argv,
 	ret = expect(next, KHO_UPDATE_HELLO, "did not attach", err);
 	if (!ret)
 		ret = hand_over(kho, next, err);
+	if (!ret) {
+		/*
+		 * Our end is no longer the service's. The successor says so
+		 * too, but it may be killed before it gets to that.
+		 */
+		snprintf(text, sizeof(text), "MAINPID=%d\n", (int)next->pid);
+		notify_send(text);
+	}
 	if (ret && !next->reaped)
 		reap(next, true, &status);
 	close(next->pidfd);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/*
+ * A counter that survives restart, kill -9 and update. Once a second it counts
+ * and says so:
+ *
+ *     kho run --name counter -- ./minimal
+ *     kho update counter ./minimal
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <kho/attach.h>
+#include <kho/compat.h>
+#include <kho/pages.h>
+#include <kho/tree.h>
+#include <kho/update.h>
+
+struct counter {
+	uint64_t n;
+};
+
+KHO_COMPONENT(counter, .write = { 1, 1 }, .read = { 1, 1 });
+
+static int fail(const char *what, int error)
+{
+	fprintf(stderr, "minimal: %s: %s\n", what, strerror(error));
+	return 1;
+}
+
+int main(void)
+{
+	struct counter *counter;
+	struct kho *kho;
+	int ret;
+
+	if (kho_attach(&kho, NULL))
+		return 1; /* it has said why */
+	counter = kho_subtree(kho, "counter", NULL, NULL);
+	if (!counter) {
+		counter = kho_alloc_preserve(kho, sizeof(*counter));
+		if (!counter)
+			return fail("cannot allocate", errno);
+		ret = kho_add_subtree(kho, "counter", &counter_component, 1,
+				      counter, sizeof(*counter));
+		if (ret)
+			return fail("cannot add the subtree", -ret);
+	}
+	ret = kho_ready(kho);
+	if (ret)
+		return fail("cannot take over", -ret);
+	setlinebuf(stdout);
+	while ((ret = kho_poll(kho, 1000)) == 0)
+		printf("%d: %" PRIu64 "\n", (int)getpid(), ++counter->n);
+	return ret == 1 ? 0 : fail("cannot poll", -ret);
+}

@@ -1,0 +1,530 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+"""What kvstore says to its clients: test-kvstore-protocol.py KVSTORE-V1 V2 V3"""
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import harness
+from harness import Alone, Skip, equal, wait_for
+from resp import Client, Error, encode
+
+VERSIONS = sys.argv[1:]
+V1, V2, V3 = VERSIONS
+
+ARITY = "-ERR wrong number of arguments for '%s' command\r\n"
+SYNTAX = '-ERR syntax error\r\n'
+INTEGER = '-ERR value is not an integer or out of range\r\n'
+EXPIRE = "-ERR invalid expire time in '%s' command\r\n"
+NULL = '$-1\r\n'
+OK = '+OK\r\n'
+
+# Commands, in this order, on one connection, and the exact reply to each.
+TABLE = [
+    ('PING', '+PONG\r\n'),
+    ('ping hello', '$5\r\nhello\r\n'),
+    ('PING a b', ARITY % 'ping'),
+    ('ECHO hi', '$2\r\nhi\r\n'),
+    ('ECHO', ARITY % 'echo'),
+    ('SELECT 0', OK),
+    ('SELECT 1', '-ERR DB index is out of range\r\n'),
+    ('SELECT x', INTEGER),
+    ('DBSIZE', ':0\r\n'),
+    ('GET a', NULL),
+    ('SET a 1', OK),
+    ('GET a', '$1\r\n1\r\n'),
+    ('GET', ARITY % 'get'),
+    ('SET a', ARITY % 'set'),
+    ('SET a 2 NX', NULL),
+    ('SET a 2 XX', OK),
+    ('SET b 2 XX', NULL),
+    ('SET b 2 NX', OK),
+    ('SET b 3 GET', '$1\r\n2\r\n'),
+    ('SET c 3 GET', NULL),
+    ('SET c 4 NX GET', '$1\r\n3\r\n'),
+    ('SET d 4 NX GET', NULL),
+    ('SET a 1 NX XX', SYNTAX),
+    ('SET a 1 EX', SYNTAX),
+    ('SET a 1 EX 10 PX 10', SYNTAX),
+    ('SET a 1 KEEPTTL EX 10', SYNTAX),
+    ('SET a 1 WHAT', SYNTAX),
+    ('SET a 1 EX x', INTEGER),
+    ('SET a 1 EX 0', EXPIRE % 'set'),
+    ('SET a 1 PX -1', EXPIRE % 'set'),
+    ('SET a 1 EX 9223372036854775807', EXPIRE % 'set'),
+    ('GET a', '$1\r\n2\r\n'),
+    ('MGET a b nix c', '*4\r\n$1\r\n2\r\n$1\r\n3\r\n$-1\r\n$1\r\n3\r\n'),
+    ('MSET x 1 y 2 x 3', OK),
+    ('MGET x y', '*2\r\n$1\r\n3\r\n$1\r\n2\r\n'),
+    ('MSET x 1 y', ARITY % 'mset'),
+    ('EXISTS x y nix x', ':3\r\n'),
+    ('DEL x nix y x', ':2\r\n'),
+    ('EXISTS x', ':0\r\n'),
+    ('UNLINK d', ':1\r\n'),
+    ('TYPE a', '+string\r\n'),
+    ('TYPE nix', '+none\r\n'),
+    ('STRLEN a', ':1\r\n'),
+    ('STRLEN nix', ':0\r\n'),
+    ('INCR n', ':1\r\n'),
+    ('INCR n', ':2\r\n'),
+    ('INCRBY n 40', ':42\r\n'),
+    ('DECR n', ':41\r\n'),
+    ('DECRBY n 51', ':-10\r\n'),
+    ('GET n', '$3\r\n-10\r\n'),
+    ('INCRBY n x', INTEGER),
+    ('INCRBY n 1.5', INTEGER),
+    ('INCRBY n +1', INTEGER),
+    ('INCRBY n 01', INTEGER),
+    ('INCRBY n 9223372036854775808', INTEGER),
+    ('SET n 9223372036854775807', OK),
+    ('INCR n', '-ERR increment or decrement would overflow\r\n'),
+    ('GET n', '$19\r\n9223372036854775807\r\n'),
+    ('SET n -9223372036854775808', OK),
+    ('DECR n', '-ERR increment or decrement would overflow\r\n'),
+    ('INCR n', ':-9223372036854775807\r\n'),
+    ('DECRBY n -9223372036854775808', '-ERR decrement would overflow\r\n'),
+    ('SET n abc', OK),
+    ('INCR n', INTEGER),
+    ('DEL n', ':1\r\n'),
+    ('TTL a', ':-1\r\n'),
+    ('TTL nix', ':-2\r\n'),
+    ('PTTL nix', ':-2\r\n'),
+    ('EXPIRE a 100', ':1\r\n'),
+    ('TTL a', ':100\r\n'),
+    ('INCR a', ':3\r\n'),
+    ('TTL a', ':100\r\n'),
+    ('SET a 4 KEEPTTL', OK),
+    ('TTL a', ':100\r\n'),
+    ('PERSIST a', ':1\r\n'),
+    ('PERSIST a', ':0\r\n'),
+    ('TTL a', ':-1\r\n'),
+    ('PEXPIRE a 100000', ':1\r\n'),
+    ('TTL a', ':100\r\n'),
+    ('SET a 4', OK),
+    ('TTL a', ':-1\r\n'),
+    ('EXPIRE nix 100', ':0\r\n'),
+    ('EXPIRE a x', INTEGER),
+    ('EXPIRE a 9223372036854775807', EXPIRE % 'expire'),
+    ('EXPIREAT a 99999999999', ':1\r\n'),
+    ('PEXPIREAT a 99999999999999', ':1\r\n'),
+    ('SET z 1 EXAT 1', OK),
+    ('GET z', NULL),
+    ('SET z 1 PXAT 99999999999999', OK),
+    ('EXPIRE z -1', ':1\r\n'),
+    ('EXISTS z', ':0\r\n'),
+    ('DBSIZE', ':3\r\n'),
+    ('KEYS [bx]', '*1\r\n$1\r\nb\r\n'),
+    ('SCAN x', '-ERR invalid cursor\r\n'),
+    ('SCAN 0 MATCH', SYNTAX),
+    ('SCAN 0 COUNT 0', SYNTAX),
+    ('SCAN 0 COUNT x', INTEGER),
+    ('SCAN 0 MATCH nix COUNT 1000', '*2\r\n$1\r\n0\r\n*0\r\n'),
+    ('SCAN 0 TYPE list COUNT 1000', '*2\r\n$1\r\n0\r\n*0\r\n'),
+    ('SCAN 0 MATCH ? COUNT 1000 MATCH b',
+     '*2\r\n$1\r\n0\r\n*1\r\n$1\r\nb\r\n'),
+    ('CONFIG GET save', '*2\r\n$4\r\nsave\r\n$0\r\n\r\n'),
+    ('CONFIG GET append* data*', '*4\r\n$10\r\nappendonly\r\n$2\r\nno\r\n'
+     '$9\r\ndatabases\r\n$1\r\n1\r\n'),
+    ('CONFIG GET nix', '*0\r\n'),
+    ('CONFIG SET save x', "-ERR unknown subcommand or wrong number of "
+     "arguments for 'config' command\r\n"),
+    ('HELLO 3', '-NOPROTO unsupported protocol version\r\n'),
+    ('HELLO x', '-ERR Protocol version is not an integer or out of range\r\n'),
+    ('HELLO 2 WHAT', "-ERR Syntax error in HELLO option 'WHAT'\r\n"),
+    ('CLIENT GETNAME', NULL),
+    ('CLIENT SETNAME me', OK),
+    ('CLIENT GETNAME', '$2\r\nme\r\n'),
+    ('CLIENT SETINFO LIB-NAME x', OK),
+    ('CLIENT WHAT', "-ERR unknown subcommand or wrong number of arguments for "
+     "'client' command\r\n"),
+    ('WHAT a b', "-ERR unknown command 'WHAT', with args beginning with: "
+     "'a' 'b' \r\n"),
+    ('GETX a', "-ERR unknown command 'GETX', with args beginning with: 'a' "
+     "\r\n"),
+    ('FLUSHALL NOW', SYNTAX),
+    ('FLUSHALL', OK),
+    ('DBSIZE', ':0\r\n'),
+    ('SET a 1', OK),
+    ('FLUSHDB ASYNC', OK),
+    ('GET a', NULL),
+    ('QUIT', OK),
+]
+
+# Bytes that are not RESP, and what comes before the connection is closed.
+MALFORMED = [
+    (b'*1\r\n:1\r\n', "expected '$', got ':'"),
+    (b'*1\r\n\n\r\n', "expected '$', got ' '"),
+    (b'*x\r\n', 'invalid multibulk length'),
+    (b'*1048577\r\n', 'invalid multibulk length'),
+    (b'*99999999999999999999\r\n', 'invalid multibulk length'),
+    (b'*1\r\n$-1\r\n', 'invalid bulk length'),
+    (b'*1\r\n$x\r\n', 'invalid bulk length'),
+    (b'*1\r\n$\r\n', 'invalid bulk length'),
+    (b'*1\r\n$536870913\r\n', 'invalid bulk length'),
+    (b'*1\r\n$1 \r\n', 'invalid bulk length'),
+    (b'*1' + 70000 * b'1', 'too big mbulk count string'),
+    (b'*1\r\n$' + 70000 * b'1', 'too big bulk count string'),
+    (70000 * b'x', 'too big inline request'),
+    (b'SET "a\r\n', 'unbalanced quotes in request'),
+    (b"SET 'a'b\r\n", 'unbalanced quotes in request'),
+]
+
+# Inline commands, and what arrives as the argument of ECHO.
+INLINE = [
+    (b'ECHO hi\r\n', b'hi'),
+    (b'ECHO hi\n', b'hi'),
+    (b'  echo   hi  \r\n', b'hi'),
+    (b'ECHO "a b"\r\n', b'a b'),
+    (b"ECHO 'a b'\r\n", b'a b'),
+    (b'ECHO ""\r\n', b''),
+    (b'ECHO "\\x41\\n\\t\\"\\\\"\r\n', b'A\n\t"\\'),
+    (b"ECHO '\\'\\n'\r\n", b"'\\n"),
+    (b'\r\n\r\nECHO hi\r\n', b'hi'),
+    (b'*0\r\n*-1\r\nECHO hi\r\n', b'hi'),
+]
+
+
+def read_until_closed(sock):
+    parts = []
+    while True:
+        try:
+            parts.append(sock.recv(1 << 20))
+        except ConnectionResetError:
+            return b''.join(parts)
+        if not parts[-1]:
+            return b''.join(parts)
+
+
+def connect(server):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(30)
+    sock.connect(server.path)
+    return sock
+
+
+def expected(table):
+    return ''.join(reply for _, reply in table).encode()
+
+
+def one_by_one():
+    """each command gets exactly its reply"""
+    for version in VERSIONS:
+        with Alone(version) as server, connect(server) as sock:
+            for command, reply in TABLE:
+                sock.sendall(encode(*command.split()))
+                want = reply.encode()
+                got = b''
+                while len(got) < len(want):
+                    part = sock.recv(len(want) - len(got))
+                    if not part:
+                        break
+                    got += part
+                equal(got, want, f'{version}: {command}')
+            equal(sock.recv(1), b'', 'after QUIT')
+
+
+def in_pieces():
+    """all commands at once, byte by byte, and in random pieces"""
+    stream = b''.join(encode(*c.split()) for c, _ in TABLE)
+    for size in [len(stream), 1, None]:
+        with Alone(V2) as server, connect(server) as sock:
+            at = 0
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            while at < len(stream):
+                piece = size or random.randrange(1, 50)
+                sock.sendall(stream[at:at + piece])
+                at += piece
+            equal(read_until_closed(sock), expected(TABLE), f'pieces of {size}')
+
+
+def malformed():
+    """malformed bytes: a protocol error, and the connection is closed"""
+    with Alone(V2) as server:
+        for data, error in MALFORMED:
+            # A complete command before it is still answered.
+            for prefix, reply in [(b'', b''), (b'PING\r\n', b'+PONG\r\n')]:
+                with connect(server) as sock:
+                    sock.sendall(prefix + data)
+                    want = reply + f'-ERR Protocol error: {error}\r\n'.encode()
+                    got = read_until_closed(sock)
+                    # What we sent in excess may have reset the connection.
+                    if got or len(data) < 1000:
+                        equal(got, want, data[:40])
+        equal(server.process.poll(), None, 'the server')
+
+
+def random_bytes():
+    """random bytes and random damage to commands never harm the server"""
+    stream = b''.join(encode(*c.split()) for c, _ in TABLE[:-1])
+    with Alone(V2) as server:
+        for turn in range(300):
+            data = bytearray(stream[random.randrange(len(stream)):][:2000])
+            if turn % 3 == 0:
+                data = bytearray(random.randbytes(500))
+            for _ in range(random.randrange(10)):
+                data[random.randrange(len(data))] = random.randrange(256)
+            with connect(server) as sock:
+                sock.sendall(data)
+                sock.shutdown(socket.SHUT_WR)
+                read_until_closed(sock)
+        equal(server.client()('PING'), b'PONG', 'afterwards')
+
+
+def inline():
+    """inline commands, with quotes and escapes"""
+    with Alone(V2) as server:
+        for data, argument in INLINE:
+            client = server.client()
+            client.socket.sendall(data)
+            equal(client.reply(), argument, data)
+            client.close()
+
+
+def half_closed():
+    """a client that has finished sending still gets its replies"""
+    with Alone(V2) as server, connect(server) as sock:
+        client = server.client()
+        client('SET', 'big', 3000000 * b'x')
+        sock.sendall(20 * encode('GET', 'big'))
+        sock.shutdown(socket.SHUT_WR)
+        equal(len(read_until_closed(sock)), 20 * (3000000 + 12), 'replies')
+
+
+def binary():
+    """keys and values may hold any byte, and have any size"""
+    with Alone(V2) as server:
+        client = server.client()
+        sizes = [0, 1, 2000, 2016, 2048, 2049, 4096, 5000, 65536, 3000001]
+        values = {}
+        for size in sizes:
+            values[random.randbytes(size)] = random.randbytes(size)
+        values[bytes(range(256))] = bytes(range(255, -1, -1))
+        for key, value in values.items():
+            equal(client('SET', key, value), b'OK')
+        for key, value in values.items():
+            equal(client('GET', key), value)
+        equal(client('DBSIZE'), len(values))
+        equal(client('DEL', *values), len(values))
+
+
+def unread_replies():
+    """a client that does not read its replies does not fill the memory"""
+    with Alone(V2) as server, connect(server) as sock:
+        server.client()('SET', 'big', 1000000 * b'x')
+        sock.settimeout(2)
+        try:
+            for _ in range(2000):
+                sock.sendall(1000 * encode('GET', 'big'))
+        except TimeoutError:
+            pass
+        with open(f'/proc/{server.process.pid}/statm') as f:
+            pages = int(f.read().split()[1])
+        if 'san' not in os.environ.get('MESON_TEST_WRAPPER', ''):
+            assert pages * os.sysconf('SC_PAGE_SIZE') < 400 << 20, pages
+        equal(server.client()('PING'), b'PONG', 'another client')
+
+
+def expiring():
+    """keys expire when they should, and their memory comes back"""
+    with Alone(V2) as server:
+        client = server.client()
+        equal(client('SET', 'a', '1', 'PX', '200'), b'OK')
+        equal(client('SET', 'b', '1', 'EX', '100'), b'OK')
+        left = client('PTTL', 'a')
+        assert 0 < left <= 200, left
+        for i in range(100):
+            client('SET', f'many:{i}', 'x', 'PX', '100')
+        wait_for(lambda: client('GET', 'a') is None, 'expiry of a')
+        # Nobody asks for these: they go by themselves.
+        wait_for(lambda: client('DBSIZE') == 1, 'expiry of the others')
+        equal(client('GET', 'b'), b'1')
+
+
+def full():
+    """a full arena refuses writes, loses nothing, and can be emptied"""
+    with Alone(V2, '--max-memory', '8m') as server:
+        client = server.client()
+        stored = {}
+        for size in 100, 3000:
+            for i in range(100000):
+                key = f'{size}:{i}'
+                reply = client('SET', key, key.ljust(size))
+                if isinstance(reply, Error):
+                    equal(str(reply), "OOM command not allowed when used "
+                          "memory > 'maxmemory'.")
+                    break
+                stored[key] = key.ljust(size).encode()
+            else:
+                raise AssertionError('it never was full')
+        many = [x for i in range(2000) for x in (f'm{i}', 300 * 'x')]
+        assert isinstance(client('MSET', *many), Error)
+        equal(client('EXISTS', *many[::2]), 0, 'an MSET that was refused')
+        assert len(stored) > 10000, len(stored)
+        equal(client('DBSIZE'), len(stored))
+        for key, value in stored.items():
+            equal(client('GET', key), value, key)
+        keys = list(stored)
+        equal(client('DEL', *keys[::2]), len(keys[::2]))
+        equal(client('SET', 'again', 100 * 'x'), b'OK')
+        for key in keys[1::2]:
+            equal(client('GET', key), stored[key], key)
+        equal(client('FLUSHALL'), b'OK')
+        equal(client('DBSIZE'), 0)
+        equal(client('MSET', *many), b'OK')
+
+
+def scanning():
+    """SCAN: every key that stays comes once, while the table grows"""
+    with Alone(V2) as server:
+        client = server.client()
+        staying = {f'stay:{i}'.encode() for i in range(3000)}
+        client.pipeline([('SET', key, '') for key in staying])
+        client.pipeline([('SET', f'go:{i}', '') for i in range(3000)])
+        before = int(client.info()['buckets'])
+        found, cursor, turn = [], b'0', 0
+        while True:
+            cursor, keys = client('SCAN', cursor, 'COUNT', '20')
+            found += keys
+            client.pipeline(
+                [('SET', f'new:{turn}:{i}', '') for i in range(100)] +
+                [('DEL', f'go:{20 * turn + i}') for i in range(20)])
+            turn += 1
+            if cursor == b'0':
+                break
+        assert int(client.info()['buckets']) > 4 * before
+        equal(sorted(x for x in found if x in staying), sorted(staying))
+        equal(len(found), len(set(found)), 'keys that came twice')
+
+
+def patterns():
+    """patterns of KEYS"""
+    table = [
+        ('*', 'abc', True), ('a*', 'abc', True), ('*c', 'abc', True),
+        ('a?c', 'abc', True), ('a?', 'abc', False), ('', 'abc', False),
+        ('a[bc]c', 'abc', True), ('a[^b]c', 'abc', False),
+        ('a[^x]c', 'abc', True), ('a[a-c]c', 'abc', True),
+        ('a[x-z]c', 'abc', False), ('a\\*c', 'abc', False),
+        ('a\\*c', 'a*c', True), ('a[\\]]c', 'a]c', True),
+        ('*a*a*a*b', 'a' * 200, False), ('a[b', 'ab', True),
+        ('***', '', True), ('abc*', 'abc', True), ('a\\', 'a\\', True),
+    ]
+    with Alone(V2) as server:
+        client = server.client()
+        for pattern, key, match in table:
+            client('FLUSHALL')
+            client('SET', key, '')
+            equal(client('KEYS', pattern), [key.encode()] * match,
+                  f'{pattern} on {key}')
+
+
+def info():
+    """INFO says what is going on"""
+    for n, version in enumerate(VERSIONS, 1):
+        with Alone(version) as server:
+            client = server.client()
+            client('SET', 'a', '1')
+            client('GET', 'a')
+            client('GET', 'b')
+            info = client.info()
+            equal(int(info['kvstore_version']), n)
+            equal(int(info['process_id']), server.process.pid)
+            equal(info['db0'], 'keys=1')
+            equal(info['connected_clients'], '1')
+            equal(info.get('keyspace_hits'), None if n == 1 else '1')
+            equal(info.get('keyspace_misses'), None if n == 1 else '1')
+            assert b'# Memory' in client('INFO', 'memory')
+            assert b'# Server' not in client('INFO', 'memory')
+            commands = client('COMMAND')
+            equal(len(commands), client('COMMAND', 'COUNT'))
+            equal(b'object' in [c[0] for c in commands], n >= 2)
+
+
+def idle_time():
+    """OBJECT IDLETIME, since version 2"""
+    with Alone(V2) as server:
+        client = server.client()
+        client('SET', 'a', '1')
+        equal(client('OBJECT', 'IDLETIME', 'a'), 0)
+        wait_for(lambda: client('OBJECT', 'IDLETIME', 'a') == 1, 'a second')
+        client('GET', 'a')
+        equal(client('OBJECT', 'IDLETIME', 'a'), 0)
+        equal(client('OBJECT', 'IDLETIME', 'nix'), None)
+        assert isinstance(client('OBJECT', 'FREQ', 'a'), Error)
+
+
+def options():
+    """bad options: one clear line, exit code 2"""
+    table = [
+        ['--port', '65536'], ['--port', 'x'], ['--port', ''], ['--port', '-1'],
+        ['--max-memory', '0'], ['--max-memory', '1x'],
+        ['--max-memory', '99999999999999t'], ['--what'], ['--port'], ['what'],
+    ]
+    for args in table:
+        run = subprocess.run([V1, *args], capture_output=True, text=True)
+        equal(run.returncode, 2, args)
+        equal(run.stderr.count('\n'), 1, f'{args}: {run.stderr}')
+    equal(subprocess.run([V1, '--help'], capture_output=True).returncode, 0)
+    for args in ['--bind', 'here'], ['--unix', '/nix/nix'], ['--unix', 200 * 'x']:
+        run = subprocess.run([V1, '--port', '0', *args], capture_output=True,
+                             text=True)
+        equal(run.returncode, 1, args)
+        equal(run.stderr.count('\n'), 1, f'{args}: {run.stderr}')
+        assert args[1] in run.stderr, run.stderr
+
+
+def taken():
+    """a port or a socket that is taken"""
+    with Alone(V1) as server:
+        port = server.client().info()['tcp_port']
+        for args in ['--port', port], ['--port', '0', '--unix', server.path]:
+            run = subprocess.run([V1, *args], capture_output=True, text=True)
+            equal(run.returncode, 1, args)
+            assert 'Address already in use' in run.stderr, run.stderr
+        equal(server.client()('PING'), b'PONG')
+
+
+def tcp():
+    """the same over TCP, and SIGTERM ends it"""
+    with Alone(V1) as server:
+        port = int(server.client().info()['tcp_port'])
+        with socket.create_connection(('127.0.0.1', port)) as sock:
+            sock.sendall(b'PING\r\n')
+            equal(sock.recv(100), b'+PONG\r\n')
+        server.process.terminate()
+        equal(server.process.wait(), 0, 'exit code')
+        assert not os.path.exists(server.path)
+
+
+def redis_tools():
+    """redis-cli and redis-benchmark"""
+    if not shutil.which('redis-benchmark'):
+        raise Skip('no redis-tools')
+    for version in VERSIONS:
+        with Alone(version) as server:
+            cli = ['redis-cli', '-s', server.path]
+            out = subprocess.check_output(cli, input=b'SET a "b c"\nGET a\n')
+            equal(out, b'OK\nb c\n')
+            out = subprocess.run(cli + ['--pipe'], capture_output=True,
+                                 input=b''.join(encode('SET', i, i)
+                                                for i in range(10000)))
+            assert b'errors: 0, replies: 10000' in out.stdout, out
+            out = subprocess.check_output(cli + ['--scan'])
+            equal(len(out.split()), 10001, '--scan')
+            run = subprocess.run(
+                ['redis-benchmark', '-s', server.path, '-q', '-n', '20000',
+                 '-t', 'ping,set,get,incr,mset', '-P', '16', '-r', '1000'],
+                capture_output=True, text=True)
+            equal(run.returncode, 0)
+            equal(run.stdout.count('requests per second'), 6, run.stdout)
+            assert 'rror' not in run.stdout + run.stderr, run
+
+
+harness.main([
+    one_by_one, in_pieces, malformed, random_bytes, inline, half_closed,
+    binary, unread_replies, expiring, full, scanning, patterns, info,
+    idle_time, options, taken, tcp, redis_tools,
+])

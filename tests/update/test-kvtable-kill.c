@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * kill -9 of a program that changes kvstore's table, after each instruction.
+ *
+ * A child makes one change, a single step at a time. Whenever a step changed
+ * the arena, a copy of it is what a kill at this point would leave behind: it
+ * is attached, recovered and compared. It must be the table from before the
+ * change, or the one after it, and nothing may be lost or leak.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <kho/compat.h>
+#include <kho/pages.h>
+#include <kho/tree.h>
+
+#include "../../examples/kvstore/table.h"
+
+KHO_COMPONENT(killed, .write = { 1, 1 }, .read = { 1, 1 },
+	      .deps = { "kvtable" });
+
+#define ARENA_MAX (64ul << 20)
+#define PAGE 4096
+#define KEYS 20
+/* Gets pages of its own. */
+#define BIG 5000
+
+struct arena {
+	int fd;
+	struct kho *kho;
+	struct table table;
+};
+
+/* What the table holds: the value of key i, by its length; 0: it is not there. */
+struct model {
+	size_t len[KEYS + 10];
+};
+
+static struct str key_of(size_t i)
+{
+	static char text[16];
+
+	snprintf(text, sizeof(text), "key:%zu", i);
+	return (struct str){ text, strlen(text) };
+}
+
+static struct str value_of(size_t i, size_t len)
+{
+	static char text[BIG];
+
+	memset(text, 'a' + (int)((i + len) % 26), len);
+	return (struct str){ text, len };
+}
+
+static int new_memfd(void)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void attach(struct arena *arena, int fd)
+{
+	struct kho_error err;
+	struct kho_attach_opts opts = { .max_size = ARENA_MAX, .err = &err };
+
+	arena->fd = fd;
+	if (kho_attach_fd(&arena->kho, fd, &opts))
+		fail_msg("%s", err.text);
+}
+
+static void detach(struct arena *arena)
+{
+	kho_kmem_close(arena->table.kmem);
+	kho_close(arena->kho);
+	close(arena->fd);
+}
+
+/* The root of the state: phys of the table. */
+struct killed {
+	uint64_t table;
+};
+
+static void put(struct arena *arena, size_t i, size_t len)
+{
+	struct kvtable_entry *entry;
+
+	entry = table_new(&arena->table, key_of(i), value_of(i, len), 0, 1);
+	assert_non_null(entry);
+	assert_int_equal(table_put(&arena->table, &entry, 1), 0);
+}
+
+static void create(struct arena *arena, struct model *model, uint64_t version)
+{
+	struct killed *state;
+	size_t i;
+
+	attach(arena, new_memfd());
+	state = kho_alloc_preserve(arena->kho, sizeof(*state));
+	assert_non_null(state);
+	assert_int_equal(table_create(&arena->table, arena->kho), 0);
+	arena->table.root->version = version;
+	state->table = kho_phys(arena->kho, arena->table.root);
+	assert_int_equal(kho_add_subtree(arena->kho, "killed",
+					 &killed_component, 0, state,
+					 sizeof(*state)),
+			 0);
+	assert_int_equal(kho_ready(arena->kho), 0);
+	memset(model, 0, sizeof(*model));
+	for (i = 0; i < KEYS; i++) {
+		model->len[i] = i % 8 ? 10 + i : BIG;
+		put(arena, i, model->len[i]);
+	}
+}
+
+static bool holds(struct arena *arena, const struct model *model)
+{
+	struct kvtable_entry *entry;
+	struct str value, want;
+	uint64_t count = 0;
+	size_t i;
+
+	for (i = 0; i < KEYS + 10; i++) {
+		entry = table_find(&arena->table, key_of(i));
+		count += model->len[i] > 0;
+		if (!entry != !model->len[i])
+			return false;
+		if (!entry)
+			continue;
+		value = entry_value(entry);
+		want = value_of(i, model->len[i]);
+		if (value.len != want.len ||
+		    memcmp(value.p, want.p, want.len) != 0)
+			return false;
+	}
+	return table_count(&arena->table) == count;
+}
+
+static void count_entry(const struct kvtable_entry *entry, void *arg)
+{
+	uint64_t *count = arg;
+
+	count[entry->vlen > BIG / 2]++;
+}
+
+static int count_object(void *object, size_t size, void *arg)
+{
+	(void)object;
+	(void)size;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+/* Each object is an entry that can be found; when all go, all pages do. */
+static void check_leaks(struct arena *arena)
+{
+	uint64_t entries[2] = { 0 }, objects = 0;
+	struct kho_pages_info info;
+
+	table_scan(&arena->table, 0, UINT32_MAX, count_entry, entries);
+	assert_int_equal(entries[0] + entries[1], table_count(&arena->table));
+	assert_int_equal(kho_kmem_walk(arena->table.kmem, count_object,
+				       &objects),
+			 0);
+	assert_int_equal(objects, entries[0]);
+	table_flush(&arena->table);
+	assert_int_equal(kho_kmem_destroy(arena->table.kmem), 0);
+	kho_pages_info(arena->kho, &info);
+	assert_int_equal(info.unclaimed, 0);
+	/* The state, the table, and the state tree. */
+	assert_true(info.allocated <= 4);
+}
+
+/* What does the arena hold if the program dies now? */
+static void check_copy(const void *bytes, size_t size,
+		       const struct model *before, const struct model *after,
+		       bool done)
+{
+	struct arena copy = { .fd = -1 };
+	int fd = new_memfd();
+	struct killed *state;
+	struct kho_error err;
+
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	assert_int_equal(pwrite(fd, bytes, size, 0), (ssize_t)size);
+	attach(&copy, fd);
+	state = kho_subtree(copy.kho, "killed", NULL, NULL);
+	assert_non_null(state);
+	if (table_restore(&copy.table, copy.kho, state->table, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(kho_ready(copy.kho), 0);
+	assert_int_equal(table_recover(&copy.table), 0);
+	assert_true(kho_free_unclaimed(copy.kho) >= 0);
+	assert_true(holds(&copy, after) || (!done && holds(&copy, before)));
+	check_leaks(&copy);
+	kho_close(copy.kho);
+	close(fd);
+}
+
+/* Takes over what changed; returns the first page of it, or -1. */
+static ssize_t changed_page(char *seen, const char *view, size_t size)
+{
+	size_t at;
+
+	if (!memcmp(seen, view, size))
+		return -1;
+	for (at = 0; !memcmp(seen + at, view + at, PAGE); at += PAGE)
+		;
+	memcpy(seen + at, view + at, size - at);
+	return (ssize_t)(at / PAGE);
+}
+
+/*
+ * A page that is being filled makes many steps, of which one is as good as the
+ * other: look at the first ones, and then at some.
+ */
+static bool worth_a_look(ssize_t page)
+{
+	static ssize_t last = -1;
+	static unsigned int times;
+
+	times = page == last ? times + 1 : 0;
+	last = page;
+	return page >= 0 && (times < 8 || times % 32 == 0);
+}
+
+/* Runs @change in a child and looks at what each of its steps leaves behind. */
+static void step_through(struct arena *arena, const struct model *before,
+			 const struct model *after,
+			 void (*change)(struct arena *arena))
+{
+	char *seen = calloc(1, ARENA_MAX);
+	const char *view =
+		mmap(NULL, ARENA_MAX, PROT_READ, MAP_SHARED, arena->fd, 0);
+	size_t steps = 0, changes = 0, checks = 0, size;
+	struct stat st;
+	ssize_t page;
+	int status;
+	pid_t child;
+
+	assert_non_null(seen);
+	assert_true(view != MAP_FAILED);
+	child = fork();
+	if (!child) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		change(arena);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	for (;; steps++) {
+		assert_int_equal(fstat(arena->fd, &st), 0);
+		size = (size_t)st.st_size;
+		page = changed_page(seen, view, size);
+		changes += page >= 0;
+		if (worth_a_look(page)) {
+			check_copy(seen, size, before, after, false);
+			checks++;
+		}
+		assert_int_equal(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL),
+				 0);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFSTOPPED(status));
+		if (WSTOPSIG(status) == SIGSTOP)
+			break;
+		assert_int_equal(WSTOPSIG(status), SIGTRAP);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	check_copy(view, size, before, after, true);
+	print_message("# %zu steps, %zu of them changed the arena, "
+		      "%zu were checked\n",
+		      steps, changes, checks);
+	assert_true(checks > 3);
+	munmap((void *)(uintptr_t)view, ARENA_MAX);
+	free(seen);
+	detach(arena);
+}
+
+static void set_new(struct arena *arena)
+{
+	put(arena, KEYS, 50);
+}
+
+static void test_set_new(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	after.len[KEYS] = 50;
+	step_through(&arena, &before, &after, set_new);
+}
+
+static void set_again(struct arena *arena)
+{
+	put(arena, 7, 500);
+}
+
+static void test_set_again(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	after.len[7] = 500;
+	step_through(&arena, &before, &after, set_again);
+}
+
+static void set_big(struct arena *arena)
+{
+	put(arena, 8, BIG - 1);
+}
+
+static void test_set_big(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	after.len[8] = BIG - 1;
+	step_through(&arena, &before, &after, set_big);
+}
+
+/* New ones, others, and one twice: all of it, or nothing. */
+static void set_many(struct arena *arena)
+{
+	static const size_t keys[] = { KEYS, 3, 16, KEYS + 1, 3 };
+	static const size_t lens[] = { 5, 300, 30, BIG, 600 };
+	struct kvtable_entry *entries[5];
+	size_t i;
+
+	for (i = 0; i < 5; i++)
+		entries[i] = table_new(&arena->table, key_of(keys[i]),
+				       value_of(keys[i], lens[i]), 0, 1);
+	table_put(&arena->table, entries, 5);
+}
+
+static void test_set_many(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	after.len[KEYS] = 5;
+	after.len[3] = 600;
+	after.len[16] = 30;
+	after.len[KEYS + 1] = BIG;
+	step_through(&arena, &before, &after, set_many);
+}
+
+static void delete (struct arena *arena)
+{
+	table_delete(&arena->table, key_of(9));
+}
+
+static void test_delete(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	after.len[9] = 0;
+	step_through(&arena, &before, &after, delete);
+}
+
+static void delete_big(struct arena *arena)
+{
+	table_delete(&arena->table, key_of(8));
+}
+
+static void test_delete_big(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	after.len[8] = 0;
+	step_through(&arena, &before, &after, delete_big);
+}
+
+static void flush(struct arena *arena)
+{
+	table_flush(&arena->table);
+}
+
+static void test_flush(void **state)
+{
+	struct arena arena;
+	struct model before, after = { 0 };
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	step_through(&arena, &before, &after, flush);
+}
+
+/* More buckets, and their nodes' way into the list. */
+static void grow(struct arena *arena)
+{
+	size_t i;
+
+	arena->table.grow_at = KEYS;
+	put(arena, KEYS, 50);
+	for (i = 0; i < KEYS; i++)
+		table_find(&arena->table, key_of(i));
+}
+
+static void test_grow(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	after.len[KEYS] = 50;
+	step_through(&arena, &before, &after, grow);
+}
+
+static void upgrade(struct arena *arena)
+{
+	table_raise_version(&arena->table);
+	while (table_upgrade(&arena->table, 1, 7))
+		;
+}
+
+static void test_upgrade(void **state)
+{
+	struct arena arena;
+	struct model before;
+
+	(void)state;
+	create(&arena, &before, 1);
+	step_through(&arena, &before, &before, upgrade);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_set_new),
+		cmocka_unit_test(test_set_again),
+		cmocka_unit_test(test_set_big),
+		cmocka_unit_test(test_set_many),
+		cmocka_unit_test(test_delete),
+		cmocka_unit_test(test_delete_big),
+		cmocka_unit_test(test_flush),
+		cmocka_unit_test(test_grow),
+		cmocka_unit_test(test_upgrade),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
