@@ -7,11 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The CRC of what has the CRC @crc, and @data behind it. */
+static inline uint32_t crc32c_more(uint32_t crc, const void *data, size_t len)
+{
+	/* ISA-L leaves the inversions to the caller, and takes an int. */
+	return ~crc32_iscsi((unsigned char *)(uintptr_t)data, (int)len, ~crc);
+}
+
 static inline uint32_t crc32c(const void *data, size_t len)
 {
-	/* ISA-L leaves the final inversion to the caller, and takes an int. */
-	return ~crc32_iscsi((unsigned char *)(uintptr_t)data, (int)len,
-			    0xffffffff);
+	return crc32c_more(0, data, len);
 }
 
 #endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* An arena with a chain of blocks, for the tests of block. */
+#ifndef TEST_BLOCK_H
+#define TEST_BLOCK_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include <kho/attach.h>
+#include <kho/block.h>
+#include <kho/pages.h>
+
+#include "seed.h"
+
+struct fixture {
+	int fd;
+	struct kho_attach_opts opts;
+	struct kho_error err;
+	struct kho *kho;
+	struct kho_blocks *blocks;
+	uint32_t version;
+	size_t entry_size;
+	uint64_t root_phys;
+	struct kho_block_root *root;
+	uint64_t pages; /* preserved without the chain */
+};
+
+static inline uint64_t below(uint64_t n)
+{
+	return rnd() % n;
+}
+
+static inline void attach(struct fixture *f)
+{
+	f->opts.err = &f->err;
+	if (kho_attach_fd(&f->kho, f->fd, &f->opts))
+		fail_msg("attach: %s", f->err.text);
+}
+
+static inline uint64_t pages_preserved(struct fixture *f)
+{
+	struct kho_pages_info info;
+
+	kho_pages_info(f->kho, &info);
+	return info.preserved;
+}
+
+static inline void create(struct fixture *f, unsigned int page_shift,
+			  uint32_t version, size_t entry_size, uint64_t max)
+{
+	memset(f, 0, sizeof(*f));
+	f->fd = memfd_create("test", MFD_ALLOW_SEALING);
+	assert_true(f->fd >= 0);
+	f->opts.page_shift = page_shift;
+	f->opts.max_size = max;
+	f->version = version;
+	f->entry_size = entry_size;
+	attach(f);
+	assert_int_equal(kho_ready(f->kho), 0);
+	f->root = kho_alloc_preserve(f->kho, sizeof(*f->root));
+	assert_non_null(f->root);
+	f->root_phys = kho_phys(f->kho, f->root);
+	f->root->first.phys = 1;
+	f->pages = pages_preserved(f);
+	assert_int_equal(kho_block_create(f->kho, version, entry_size, f->root,
+					  &f->blocks),
+			 0);
+	assert_int_equal(f->root->first.phys, 0);
+	assert_int_equal(pages_preserved(f), f->pages);
+}
+
+static inline void detach(struct fixture *f)
+{
+	kho_block_close(f->blocks);
+	kho_close(f->kho);
+	f->blocks = NULL;
+	f->kho = NULL;
+}
+
+static inline int try_restore(struct fixture *f)
+{
+	f->root = kho_ptr(f->kho, f->root_phys, sizeof(*f->root));
+	return kho_block_restore(f->kho, f->version, f->entry_size, f->root,
+				 &f->blocks, &f->err);
+}
+
+static inline void restore(struct fixture *f)
+{
+	assert_non_null(kho_restore_folio(f->kho, f->root_phys));
+	if (try_restore(f))
+		fail_msg("restore: %s", f->err.text);
+}
+
+/* As the next program: nothing but the arena and a phys comes over. */
+static inline void hand_over(struct fixture *f)
+{
+	detach(f);
+	attach(f);
+	restore(f);
+	assert_int_equal(kho_ready(f->kho), 0);
+}
+
+static inline void discard(struct fixture *f)
+{
+	detach(f);
+	close(f->fd);
+}
+
+/* The arena's bytes, from its phys 0 on. */
+static inline struct kho_mem_array view(struct fixture *f)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(f->fd, &st), 0);
+	return kho_mem_array((char *)kho_ptr(f->kho, 1, 1) - 1,
+			     (size_t)st.st_size, 0, kho_page_shift(f->kho));
+}
+
+static inline struct kho_block_stats verify(struct fixture *f)
+{
+	struct kho_mem_array mem = view(f);
+	struct kho_block_stats stats;
+
+	if (kho_block_verify(&mem.mem, f->version, f->entry_size,
+			     f->root->first.phys, &stats, &f->err))
+		fail_msg("verify: %s", f->err.text);
+	return stats;
+}
+
+/* Byte @i of the entry that stands for a number. */
+static inline uint8_t filler(uint64_t number, size_t i)
+{
+	return (uint8_t)((number >> i % 8 * 8) ^ i / 8);
+}
+
+static inline bool is_filled(const void *entry, size_t size, uint64_t number)
+{
+	const uint8_t *byte = entry;
+
+	for (size_t i = 0; i < size; i++)
+		if (byte[i] != filler(number, i))
+			return false;
+	return true;
+}
+
+static inline int64_t append(struct fixture *f, uint64_t number)
+{
+	uint8_t *entry = malloc(f->entry_size);
+	int64_t ret;
+
+	assert_non_null(entry);
+	for (size_t i = 0; i < f->entry_size; i++)
+		entry[i] = filler(number, i);
+	ret = kho_block_append(f->blocks, entry);
+	free(entry);
+	return ret;
+}
+
+#endif
