@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * Areas against a plain model: random changes to several areas in an arena
+ * that is often full, with handovers, and handovers that come to nothing.
+ */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "vmalloc.h"
+
+#define AREAS 3
+#define BLOCKS 128 /* of an area at most */
+#define WORDS 4 /* of a block that the model knows */
+
+#ifdef __SANITIZE_ADDRESS__
+#define OPS 200000
+#else
+#define OPS 1000000
+#endif
+
+struct model {
+	struct kho_vmalloc *area;
+	uint64_t block;
+	uint32_t version;
+	bool there[BLOCKS];
+	uint64_t word[BLOCKS][WORDS];
+};
+
+struct world {
+	struct fixture f;
+	unsigned int shift;
+	struct model m[AREAS];
+	uint64_t full, refused, handovers; /* so that nothing is left out */
+};
+
+static uint64_t *word_at(struct model *m, uint64_t block, unsigned int w)
+{
+	char *p = kho_vmalloc_ptr(m->area, block * m->block, m->block);
+
+	assert_non_null(p);
+	return (void *)(p + w * (m->block - 8) / (WORDS - 1) / 8 * 8);
+}
+
+static uint64_t model_size(const struct model *m)
+{
+	uint64_t n = BLOCKS;
+
+	while (n && !m->there[n - 1])
+		n--;
+	return n * m->block;
+}
+
+static bool model_holes(const struct model *m, uint64_t until)
+{
+	for (uint64_t i = 0; i < until; i++)
+		if (!m->there[i])
+			return true;
+	return false;
+}
+
+static void check_word(struct model *m)
+{
+	uint64_t block = below(BLOCKS);
+	unsigned int w = (unsigned int)below(WORDS);
+
+	if (!m->there[block]) {
+		assert_null(kho_vmalloc_ptr(m->area, block * m->block, 1));
+		return;
+	}
+	assert_int_equal(*word_at(m, block, w), m->word[block][w]);
+}
+
+static void write_word(struct model *m)
+{
+	uint64_t block = below(BLOCKS);
+	unsigned int w = (unsigned int)below(WORDS);
+
+	if (m->there[block])
+		*word_at(m, block, w) = m->word[block][w] = rnd();
+}
+
+static void check_all(struct world *world, int i)
+{
+	struct kho_vmalloc_stats stats;
+	struct model *m = &world->m[i];
+	struct kho_mem_array mem = view(&world->f);
+	uint64_t n = 0;
+
+	for (uint64_t b = 0; b < BLOCKS; b++) {
+		n += m->there[b];
+		for (unsigned int w = 0; m->there[b] && w < WORDS; w++)
+			assert_int_equal(*word_at(m, b, w), m->word[b][w]);
+	}
+	assert_int_equal(kho_vmalloc_size(m->area), model_size(m));
+	assert_int_equal(kho_vmalloc_populated(m->area), n * m->block);
+	assert_int_equal(kho_vmalloc_version(m->area), m->version);
+	if (!m->version)
+		return;
+	if (kho_vmalloc_verify(&mem.mem,
+			       kho_phys(world->f.kho, world->f.desc + i),
+			       &stats, &world->f.err))
+		fail_msg("%s", world->f.err.text);
+	assert_int_equal(stats.version, m->version);
+	assert_int_equal(stats.block, m->block);
+	assert_int_equal(stats.size, model_size(m));
+	assert_int_equal(stats.populated, n * m->block);
+}
+
+static void model_create(struct world *world, int i)
+{
+	struct model *m = &world->m[i];
+
+	memset(m, 0, sizeof(*m));
+	m->block = 1ull << (world->shift + below(3));
+	assert_int_equal(kho_vmalloc_create(world->f.kho, BLOCKS * m->block,
+					    m->block, &m->area, NULL),
+			 0);
+}
+
+/* What may go wrong: no room, or a hole in version 1. */
+static void check_result(struct world *world, int ret, bool hole)
+{
+	if (hole) {
+		fails(&world->f, -EOPNOTSUPP, ret);
+		world->refused++;
+	} else if (ret) {
+		fails(&world->f, -ENOSPC, ret);
+		world->full++;
+	}
+}
+
+static void populate(struct world *world, struct model *m, uint64_t from,
+		     uint64_t to)
+{
+	bool hole = m->version == 1 && from * m->block > model_size(m);
+	uint64_t offset = from * m->block + below(m->block);
+	uint64_t size = (to - 1) * m->block + 1 + below(m->block);
+	int ret;
+
+	if (offset >= size)
+		size = offset + 1;
+	ret = kho_vmalloc_populate(m->area, offset, size - offset,
+				   &world->f.err);
+	check_result(world, ret, hole);
+	for (uint64_t b = from; b < to && !ret; b++)
+		if (!m->there[b]) {
+			m->there[b] = true;
+			memset(m->word[b], 0, sizeof(m->word[b]));
+		}
+}
+
+static void punch(struct world *world, struct model *m, uint64_t from,
+		  uint64_t to)
+{
+	bool hole = m->version == 1 && to * m->block < model_size(m);
+	int ret = kho_vmalloc_punch(m->area, from * m->block,
+				    (to - from) * m->block, &world->f.err);
+
+	check_result(world, ret, hole);
+	for (uint64_t b = from; b < to && !ret; b++)
+		m->there[b] = false;
+}
+
+static void resize(struct world *world, struct model *m, uint64_t blocks)
+{
+	uint64_t old = model_size(m) / m->block;
+	int ret = kho_vmalloc_resize(m->area, blocks * m->block, &world->f.err);
+
+	check_result(world, ret, false);
+	if (ret)
+		return;
+	for (uint64_t b = 0; b < BLOCKS; b++)
+		if (b >= blocks)
+			m->there[b] = false;
+		else if (b >= old) {
+			m->there[b] = true;
+			memset(m->word[b], 0, sizeof(m->word[b]));
+		}
+}
+
+static void set_version(struct world *world, int i, uint32_t version)
+{
+	struct model *m = &world->m[i];
+	bool hole = version == 1 && model_holes(m, model_size(m) / m->block);
+	int ret;
+
+	if (!version) {
+		ret = kho_vmalloc_unpreserve(m->area);
+		assert_int_equal(ret, m->version ? 0 : -ENOENT);
+	} else {
+		ret = m->version ? kho_vmalloc_convert(m->area, version,
+						       &world->f.err) :
+				   kho_vmalloc_preserve(m->area, version,
+							world->f.desc + i,
+							&world->f.err);
+		check_result(world, ret, hole);
+	}
+	if (!ret)
+		m->version = version;
+}
+
+static void hand_over(struct world *world)
+{
+	struct fixture *f = &world->f;
+	bool aborted = below(2);
+	uint64_t preserved;
+
+	for (int i = 0; i < AREAS; i++) {
+		check_all(world, i);
+		kho_vmalloc_close(world->m[i].area);
+	}
+	preserved = info(f).preserved;
+	for (int again = aborted; again >= 0; again--) {
+		reattach(f);
+		assert_int_equal(info(f).preserved, preserved);
+		for (int i = 0; i < AREAS; i++) {
+			struct model *m = &world->m[i];
+
+			if (!m->version)
+				continue;
+			if (kho_vmalloc_restore(f->kho, f->desc + i,
+						BLOCKS * m->block, &m->area,
+						&f->err))
+				fail_msg("%s", f->err.text);
+			check_all(world, i);
+			if (again)
+				kho_vmalloc_close(m->area);
+		}
+		assert_int_equal(info(f).unclaimed, 0);
+		/* All that is in use is preserved. */
+		assert_int_equal(info(f).allocated, preserved);
+	}
+	assert_int_equal(kho_ready(f->kho), 0);
+	for (int i = 0; i < AREAS; i++)
+		if (!world->m[i].version)
+			model_create(world, i);
+	world->handovers++;
+}
+
+static void change(struct world *world)
+{
+	int i = (int)below(AREAS);
+	struct model *m = &world->m[i];
+	uint64_t from = below(BLOCKS), to;
+
+	to = from + 1 + below(below(4) ? 4 : BLOCKS - from);
+	to = to < BLOCKS ? to : BLOCKS;
+	switch (below(40)) {
+	case 0:
+		return hand_over(world);
+	case 1:
+		assert_int_equal(kho_vmalloc_destroy(m->area), 0);
+		return model_create(world, i);
+	case 2 ... 7:
+		return set_version(world, i, (uint32_t)below(3));
+	case 8 ... 15:
+		return resize(world, m, below(BLOCKS + 1));
+	case 16 ... 25:
+		return punch(world, m, from, to);
+	case 26 ... 27:
+		return check_all(world, i);
+	default:
+		return populate(world, m, from, to);
+	}
+}
+
+static void run(unsigned int shift)
+{
+	struct world *world = calloc(1, sizeof(*world));
+
+	world->shift = shift;
+	/* Room for less than half of what the areas could take. */
+	create(&world->f, shift, (2 * BLOCKS << shift) + (1 << 20));
+	for (int i = 0; i < AREAS; i++)
+		model_create(world, i);
+	for (int op = 0; op < OPS; op++) {
+		struct model *m = &world->m[below(AREAS)];
+
+		if (below(80) == 0)
+			change(world);
+		else if (below(2))
+			write_word(m);
+		else
+			check_word(m);
+	}
+	hand_over(world);
+	for (int i = 0; i < AREAS; i++)
+		assert_int_equal(kho_vmalloc_destroy(world->m[i].area), 0);
+	assert_int_equal(info(&world->f).preserved, world->f.pages);
+	print_message("# %" PRIu64 " handovers, %" PRIu64
+		      " times full, %" PRIu64 " refused\n",
+		      world->handovers, world->full, world->refused);
+	assert_true(world->handovers > 10);
+	assert_true(world->full > 10);
+	assert_true(world->refused > 10);
+	discard(&world->f);
+	free(world);
+}
+
+static void model_4k(void **state)
+{
+	(void)state;
+	run(12);
+}
+
+static void model_16k(void **state)
+{
+	(void)state;
+	run(14);
+}
+
+static void model_64k(void **state)
+{
+	(void)state;
+	run(16);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(model_4k),
+		cmocka_unit_test(model_16k),
+		cmocka_unit_test(model_64k),
+	};
+
+	seed_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
