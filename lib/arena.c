@@ -192,15 +192,55 @@ int arena_map(struct kho *kho, uint64_t max, unsigned int flags,
 	kho->base = base;
 	kho->max = max;
 	kho->super = base;
+	kho->mappings.writable = kho->cold;
+	return 0;
+}
+
+/* The others first: who is changing one now also writes to the arena. */
+static int set_writable(struct kho *kho, bool writable)
+{
+	struct mapping *m;
+	int ret;
+
+	LIST_FOREACH(m, &kho->mappings.list, entry)
+	{
+		ret = m->set_writable(m, writable);
+		if (ret)
+			return ret;
+	}
+	if (mprotect(kho->base, kho->max,
+		     PROT_READ | (writable ? PROT_WRITE : 0)) < 0)
+		return -errno;
+	kho->mappings.writable = writable;
 	return 0;
 }
 
 int arena_set_writable(struct kho *kho, bool writable)
 {
-	if (mprotect(kho->base, kho->max,
-		     PROT_READ | (writable ? PROT_WRITE : 0)) < 0)
-		return -errno;
-	return 0;
+	int ret;
+
+	pthread_mutex_lock(&kho->mappings.lock);
+	ret = set_writable(kho, writable);
+	if (ret)
+		set_writable(kho, !writable);
+	pthread_mutex_unlock(&kho->mappings.lock);
+	return ret;
+}
+
+void arena_add_mapping(struct kho *kho, struct mapping *mapping)
+{
+	pthread_mutex_lock(&kho->mappings.lock);
+	LIST_INSERT_HEAD(&kho->mappings.list, mapping, entry);
+	/* Nothing is mapped yet, so this cannot fail. */
+	mapping->set_writable(mapping, kho->mappings.writable);
+	pthread_mutex_unlock(&kho->mappings.lock);
+}
+
+void arena_del_mapping(struct kho *kho, struct mapping *mapping)
+{
+	pthread_mutex_lock(&kho->mappings.lock);
+	LIST_REMOVE(mapping, entry);
+	pthread_mutex_unlock(&kho->mappings.lock);
 }
 
 /* Grow the file. What is added has no memory yet. */

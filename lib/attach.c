@@ -187,6 +187,7 @@ static struct kho *new_handle(const struct kho_attach_opts *opts)
 	kho->unfreeze = opts->unfreeze;
 	kho->arg = opts->arg;
 	pthread_mutex_init(&kho->tree.lock, NULL);
+	pthread_mutex_init(&kho->mappings.lock, NULL);
 	fds_init(kho);
 	return kho;
 }

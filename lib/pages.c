@@ -267,7 +267,7 @@ static uint64_t alloc_block(struct kho *kho, unsigned int order, int *err)
 	return pfn;
 }
 
-/* The tracker's own pages: called with the lock held, by way of kho_radix. */
+/* The tracker's own pages: called with the lock held, by the radix tree. */
 static void *node_alloc(void *ctx, uint64_t *phys)
 {
 	struct kho *kho = ctx;
@@ -293,17 +293,9 @@ static void node_free(void *ctx, uint64_t phys)
 	free_block(kho, phys >> kho->page_shift, 0);
 }
 
-static void *node_ptr(void *ctx, uint64_t phys)
-{
-	struct kho *kho = ctx;
-
-	return kho->base + phys;
-}
-
-static const struct kho_radix_ops node_ops = {
+static const struct radix_ops node_ops = {
 	.alloc = node_alloc,
 	.free = node_free,
-	.node = node_ptr,
 };
 
 static int tracker_add(struct kho *kho, uint64_t pfn, unsigned int order)
@@ -359,8 +351,12 @@ int pages_init(struct kho *kho, struct kho_error *err)
 	a->tracker = (struct kho_radix){
 		.ops = &node_ops,
 		.ctx = kho,
+		.base = kho->base,
 		.page_shift = kho->page_shift,
 		.key_bits = KHO_TRACKER_KEY_BITS(kho->page_shift),
+		.top = KHO_RADIX_LEVELS(KHO_TRACKER_KEY_BITS(kho->page_shift),
+					kho->page_shift) -
+		       1,
 	};
 	a->pages[0].flags = PG_HEAD | PG_NODE;
 	set_bit(a->backed, 0);
@@ -368,7 +364,7 @@ int pages_init(struct kho *kho, struct kho_error *err)
 		int ret;
 
 		free_range(kho, 1, (kho_size(kho) >> kho->page_shift) - 1);
-		ret = kho_radix_create(&a->tracker);
+		ret = radix_create(&a->tracker);
 		if (ret)
 			return kho_fail(err, ret,
 					"arena: no page for the tracker: %s",

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include <kho/abi/arena.h>
@@ -15,8 +16,9 @@
 #include <kho/compat.h>
 #include <kho/error.h>
 #include <kho/mem.h>
-#include <kho/radix.h>
 #include <kho/tree.h>
+
+#include "radix/private.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -77,6 +79,21 @@ struct fds {
 	int control; /* listens for requests from outside, or -1 */
 };
 
+/*
+ * Somebody who has mapped pages of the arena a second time: they become
+ * writable, and cease to be, with the arena.
+ */
+struct mapping {
+	LIST_ENTRY(mapping) entry;
+	int (*set_writable)(struct mapping *mapping, bool writable);
+};
+
+struct mappings {
+	pthread_mutex_t lock;
+	LIST_HEAD(, mapping) list;
+	bool writable; /* the arena is */
+};
+
 /* A message of a handover, as received. */
 struct handover_msg {
 	uint32_t type;
@@ -109,6 +126,7 @@ struct kho {
 	bool updating;
 	int handover; /* socket to the old program, or -1 */
 	struct kho_arena_super *super;
+	struct mappings mappings;
 	struct page_allocator alloc;
 	struct tree tree;
 	struct fds fds;
@@ -142,6 +160,8 @@ int arena_init(struct kho *kho, struct kho_error *err);
 int arena_map(struct kho *kho, uint64_t max, unsigned int flags,
 	      struct kho_error *err);
 int arena_set_writable(struct kho *kho, bool writable);
+void arena_add_mapping(struct kho *kho, struct mapping *mapping);
+void arena_del_mapping(struct kho *kho, struct mapping *mapping);
 void arena_publish(struct kho *kho, uint64_t fdt, uint64_t size);
 int arena_resize(struct kho *kho, uint64_t size);
 

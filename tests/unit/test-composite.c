@@ -92,8 +92,7 @@ static void tokens(void **state)
 #define T(n) "c" #n "-v1;"
 #define T10(n)                                                                 \
 	T(n##0)                                                                \
-	T(n##1) T(n##2) T(n##3) T(n##4) T(n##5) T(n##6) T(n##7) T(n##8)        \
-		T(n##9)
+	T(n##1) T(n##2) T(n##3) T(n##4) T(n##5) T(n##6) T(n##7) T(n##8) T(n##9)
 #define THIRTY_ONE T10(1) T10(2) T10(3) "c40-v1;"
 
 static void refused(void **state)

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/* Programs that are killed while they change a set. */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include "radix.h"
+#include "radix/private.h"
+
+#define LEAF (1ull << 15) /* keys of a leaf, with 4 KiB pages */
+#define KILL_THREADS 2
+#define KILL_ROUNDS 60
+#define KILL_KEYS (3 * LEAF / 2)
+#define KILL_ALONE 16
+
+/* What the killed program knew of its keys, and what it was about to do. */
+struct log {
+	char have[KILL_KEYS + KILL_ALONE];
+	bool busy, add;
+	uint64_t first, n;
+};
+
+struct shared {
+	uint64_t ready;
+	struct log log[KILL_THREADS];
+};
+
+struct worker {
+	struct fixture *f;
+	struct log *log;
+	unsigned int number, seed;
+};
+
+/* The last ones have a leaf each, among those of the other thread. */
+static uint64_t kill_key(unsigned int number, uint64_t i)
+{
+	if (i < KILL_KEYS)
+		return number * KILL_KEYS + i;
+	return 1ull << 40 | (i * KILL_THREADS + number) << 20;
+}
+
+static void kill_change(struct worker *w, uint64_t first, uint64_t n, bool add)
+{
+	uint64_t a = kill_key(w->number, first);
+	uint64_t b = kill_key(w->number, first + n - 1);
+	struct log *log = w->log;
+	int ret;
+
+	log->first = first;
+	log->n = n;
+	log->add = add;
+	__atomic_store_n(&log->busy, true, __ATOMIC_SEQ_CST);
+	if (n > 1)
+		ret = add ? kho_radix_add_range(w->f->radix, a, b) :
+			    kho_radix_del_range(w->f->radix, a, b);
+	else
+		ret = add ? kho_radix_add(w->f->radix, a) :
+			    kho_radix_del(w->f->radix, a);
+	if (ret && ret != -EEXIST && ret != -ENOENT)
+		abort();
+	memset(log->have + first, add, n);
+	__atomic_store_n(&log->busy, false, __ATOMIC_SEQ_CST);
+}
+
+static void *kill_worker(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t i, n;
+
+	for (;;) {
+		i = (uint64_t)rand_r(&w->seed) % KILL_KEYS;
+		n = 1;
+		if (rand_r(&w->seed) % 2)
+			i = KILL_KEYS + (uint64_t)rand_r(&w->seed) % KILL_ALONE;
+		else if (rand_r(&w->seed) % 2)
+			n = 1 + (uint64_t)rand_r(&w->seed) % (KILL_KEYS - i);
+		kill_change(w, i, n, rand_r(&w->seed) % 2);
+	}
+	return NULL;
+}
+
+static void kill_child(struct fixture *f, struct shared *shared)
+{
+	struct worker w[KILL_THREADS];
+	pthread_t thread;
+
+	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
+	    kho_radix_restore(f->kho, f->root, f->key_bits, &f->radix, NULL) ||
+	    kho_ready(f->kho))
+		abort();
+	for (unsigned int t = 0; t < KILL_THREADS; t++) {
+		w[t] = (struct worker){ f, &shared->log[t], t,
+					(unsigned int)rnd() };
+		if (pthread_create(&thread, NULL, kill_worker, &w[t]))
+			abort();
+	}
+	__atomic_store_n(&shared->ready, 1, __ATOMIC_RELEASE);
+	for (;;)
+		pause();
+}
+
+/* As the next program after a crash. */
+static void kill_recover(struct fixture *f, struct shared *shared,
+			 uint64_t others)
+{
+	struct kho_radix_stats stats;
+	uint64_t keys = 0;
+	bool there, busy;
+
+	attach(f);
+	restore(f);
+	for (unsigned int t = 0; t < KILL_THREADS; t++) {
+		struct log *log = &shared->log[t];
+
+		for (uint64_t i = 0; i < KILL_KEYS + KILL_ALONE; i++) {
+			there = kho_radix_test(f->radix, kill_key(t, i));
+			busy = log->busy && i >= log->first &&
+			       i < log->first + log->n;
+			/* What is being added may be there, and so on. */
+			if (there != log->have[i] &&
+			    !(busy && there == log->add))
+				fail_msg("key %" PRIu64 " of thread %u", i, t);
+			log->have[i] = there;
+			keys += there;
+		}
+		log->busy = false;
+	}
+	assert_int_equal(kho_radix_count(f->radix), keys);
+	assert_int_equal(kho_ready(f->kho), 0);
+	/* Pages that were not linked yet, or not any more. */
+	assert_in_range(kho_free_unclaimed(f->kho), 0,
+			KILL_THREADS * (64 + LEVELS_MAX));
+	stats = verify(f);
+	assert_int_equal(stats.keys, keys);
+	assert_int_equal(pages_info(f).preserved, others + stats.nodes);
+}
+
+static void kills(void **state)
+{
+	struct shared *shared = mmap(NULL, sizeof(*shared),
+				     PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct fixture f;
+	uint64_t others;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_true(shared != MAP_FAILED);
+	create(&f, 12, 53, 1 << 26);
+	others = pages_info(&f).preserved - 1;
+	for (int i = 0; i < KILL_ROUNDS; i++) {
+		detach(&f);
+		shared->ready = 0;
+		rnd();
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			kill_child(&f, shared);
+		while (!__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) &&
+		       waitpid(pid, &status, WNOHANG) == 0)
+			usleep(100);
+		usleep((useconds_t)below(10000));
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), SIGKILL);
+		kill_recover(&f, shared, others);
+	}
+	/* Whatever the kills have left serves, or goes with the set. */
+	assert_int_equal(kho_radix_destroy(f.radix), 0);
+	f.radix = NULL;
+	assert_int_equal(pages_info(&f).preserved, others);
+	munmap(shared, sizeof(*shared));
+	discard(&f);
+}
+
+/* ---- A kill after each single instruction ---- */
+
+/*
+ * Clearing a new page, which nothing refers to yet, is many instructions of no
+ * interest: between two SIGUSR1 the child may run. Linked with --wrap.
+ */
+static bool stepping;
+
+void *__real_memset(void *p, int byte, size_t n);
+void *__wrap_memset(void *p, int byte, size_t n);
+
+void *__wrap_memset(void *p, int byte, size_t n)
+{
+	bool skipped = stepping && n >= 4096;
+
+	if (skipped)
+		raise(SIGUSR1);
+	__real_memset(p, byte, n);
+	if (skipped)
+		raise(SIGUSR1);
+	return p;
+}
+
+#define NO_PTRACE 77
+
+#define KEY_A (5 * LEAF)
+#define KEY_B (1ull << 30)
+
+static void step_child(struct fixture *f)
+{
+	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
+	    kho_radix_restore(f->kho, f->root, f->key_bits, &f->radix, NULL) ||
+	    kho_ready(f->kho))
+		_exit(1);
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		_exit(NO_PTRACE);
+	raise(SIGSTOP);
+	stepping = true;
+	kho_radix_add(f->radix, KEY_A);
+	kho_radix_add(f->radix, KEY_B);
+	kho_radix_add(f->radix, KEY_B + 1);
+	kho_radix_add_range(f->radix, KEY_A - 100, KEY_A + 99);
+	kho_radix_del(f->radix, KEY_B);
+	kho_radix_del(f->radix, KEY_B + 1);
+	kho_radix_del_range(f->radix, KEY_A - 100, KEY_A + 99);
+	_exit(0);
+}
+
+/* The states that this goes through; no other one is ever seen. */
+static const struct {
+	uint64_t keys, nodes;
+} steps[] = {
+	{ 0, 1 }, /* the root */
+	{ 1, 4 }, /* A, with two inner nodes and a leaf */
+	{ 2, 6 }, /* B, with an inner node and a leaf */
+	{ 3, 6 }, /* its neighbour */
+	{ 3, 7 }, /* the leaf before A's, so that the range cannot fail */
+	{ 39, 7 }, /* 100 keys before A: 36 in a word */
+	{ 103, 7 }, /* and 64 in the next */
+	{ 166, 7 }, /* 100 keys from A on, which was there: 63 */
+	{ 202, 7 }, /* and 36 */
+	{ 201, 7 }, /* without B */
+	{ 200, 7 }, /* and its neighbour */
+	{ 200, 6 }, /* and then the nodes that got empty, one by one */
+	{ 200, 5 }, { 164, 5 }, /* the range, word by word, and a leaf when it is empty */
+	{ 100, 5 }, { 100, 4 }, { 36, 4 }, { 0, 4 },
+	{ 0, 3 },   { 0, 2 },	{ 0, 1 },
+};
+
+#define STEPS (sizeof(steps) / sizeof(steps[0]))
+
+/* One instruction further; false when the child has ended. */
+static bool step(pid_t pid, int *status)
+{
+	assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+	assert_int_equal(waitpid(pid, status, 0), pid);
+	if (WIFSTOPPED(*status) && WSTOPSIG(*status) == SIGUSR1) {
+		assert_int_equal(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
+		assert_int_equal(waitpid(pid, status, 0), pid);
+	}
+	return WIFSTOPPED(*status);
+}
+
+/* Seen from outside after every instruction, the set is sound. */
+static void every_instruction(void **state)
+{
+	struct kho_radix_stats stats;
+	struct kho_mem_array mem;
+	uint64_t n = 0;
+	struct fixture f;
+	size_t at = 0;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	create(&f, 12, 42, 1 << 21);
+	detach(&f);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		step_child(&f);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PTRACE)
+		skip();
+	assert_true(WIFSTOPPED(status));
+	mem = kho_mem_array(mmap(NULL, 1 << 21, PROT_READ, MAP_SHARED, f.fd, 0),
+			    1 << 21, 0, 12);
+	assert_true(mem.data != MAP_FAILED);
+	while (step(pid, &status)) {
+		n++;
+		if (kho_radix_verify(&mem.mem, f.root, f.key_bits, &stats,
+				     &f.err))
+			fail_msg("after %" PRIu64 " instructions: %s", n,
+				 f.err.text);
+		if (at + 1 < STEPS && (stats.keys != steps[at].keys ||
+				       stats.nodes != steps[at].nodes))
+			at++;
+		if (stats.keys != steps[at].keys ||
+		    stats.nodes != steps[at].nodes)
+			fail_msg("after %" PRIu64 " instructions: %" PRIu64
+				 " keys, %" PRIu64 " nodes instead of step %zu",
+				 n, stats.keys, stats.nodes, at);
+	}
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	assert_int_equal(at, STEPS - 1);
+	print_message("# sound after each of %" PRIu64 " instructions\n", n);
+	munmap((void *)(uintptr_t)mem.data, 1 << 21);
+	attach(&f);
+	restore(&f);
+	assert_int_equal(kho_radix_count(f.radix), 0);
+	discard(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(kills),
+		cmocka_unit_test(every_instruction),
+	};
+
+	seed_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
