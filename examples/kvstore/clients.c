@@ -99,6 +99,8 @@ static void client_free(struct server *server, struct client *client)
 	if (client->next)
 		client->next->prev = client->prev;
 	server->nr_clients--;
+	/* Closing is not enough: around a handover others have the socket too. */
+	epoll_ctl(server->epoll, EPOLL_CTL_DEL, client->fd, NULL);
 	close(client->fd);
 	resp_parser_free(&client->parser);
 	buf_free(&client->in);

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 
-from resp import Client, encode
+from resp import Client
 
 SEED = int(os.environ.get('SEED') or random.SystemRandom().randrange(2**32))
 
@@ -67,7 +67,7 @@ def alive(pid):
     try:
         with open(f'/proc/{pid}/stat') as f:
             return f.read().rsplit(')', 1)[1].split()[0] not in 'ZX'
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

@@ -13,6 +13,7 @@ import time
 import harness
 from harness import SEED, Custody, Service, diag, equal, wait_for
 from load import Load, Writer
+from resp import encode
 
 KHO, V1, V2, V3 = sys.argv[1:]
 
@@ -68,7 +69,7 @@ def nothing_leaks():
             client.pipeline([('SET', f'x:{i}', 300 * 'x')
                              for i in range(3000)])
             client.socket.sendall(b''.join(
-                harness.encode('SET', f'x:{i}', 9000 * 'x')
+                encode('SET', f'x:{i}', 9000 * 'x')
                 for i in range(200)))
             server.kill()
             client.close()
