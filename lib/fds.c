@@ -19,13 +19,17 @@ void fds_init(struct kho *kho)
 
 void fds_exit(struct kho *kho)
 {
+	struct fds *fds = &kho->fds;
+
 	/* What nobody took is ours to close. */
-	for (size_t i = 0; i < kho->fds.n_in; i++)
-		close(kho->fds.in[i].fd);
-	if (kho->fds.control >= 0)
-		close(kho->fds.control);
-	free(kho->fds.in);
-	free(kho->fds.out);
+	for (size_t i = 0; i < fds->in.n; i++)
+		if (fds->in.fds[i].fd >= 0)
+			close(fds->in.fds[i].fd);
+	if (fds->control >= 0)
+		close(fds->control);
+	free(fds->in.fds);
+	free(fds->out.fds);
+	free(fds->place);
 }
 
 static bool name_ok(const char *name)
@@ -40,55 +44,107 @@ static bool name_ok(const char *name)
 	return true;
 }
 
-/* Append; the array doubles, for there may be thousands. */
-static int append(struct named_fd **list, size_t *n, const char *name, int fd,
+static void forget(struct fd_list *list, size_t i)
+{
+	list->fds[i].fd = -1;
+	list->gone++;
+	while (list->first < list->n && list->fds[list->first].fd < 0)
+		list->first++;
+}
+
+/* Drop the entries that are gone, and note where the others are now. */
+static void compact(struct fd_list *list, size_t *place)
+{
+	size_t n = 0;
+
+	for (size_t i = list->first; i < list->n; i++) {
+		if (list->fds[i].fd < 0)
+			continue;
+		list->fds[n] = list->fds[i];
+		if (place)
+			place[list->fds[n].fd] = n + 1;
+		n++;
+	}
+	list->n = n;
+	list->first = 0;
+	list->gone = 0;
+}
+
+static int append(struct fd_list *list, size_t *place, const char *name, int fd,
 		  bool stored)
 {
-	if ((*n & (*n - 1)) == 0) {
+	if (list->n == list->cap && list->gone > list->n / 2)
+		compact(list, place);
+	if (list->n == list->cap) {
+		size_t cap = list->cap ? 2 * list->cap : 16;
 		struct named_fd *more =
-			realloc(*list, (*n ? 2 * *n : 1) * sizeof(**list));
+			realloc(list->fds, cap * sizeof(*list->fds));
 
 		if (!more)
 			return -ENOMEM;
-		*list = more;
+		list->fds = more;
+		list->cap = cap;
 	}
-	strcpy((*list)[*n].name, name);
-	(*list)[*n].fd = fd;
-	(*list)[*n].stored = stored;
-	++*n;
+	strcpy(list->fds[list->n].name, name);
+	list->fds[list->n].fd = fd;
+	list->fds[list->n].stored = stored;
+	list->n++;
 	return 0;
-}
-
-static void delete (struct named_fd *list, size_t *n, size_t i)
-{
-	memmove(&list[i], &list[i + 1], (*n - i - 1) * sizeof(*list));
-	--*n;
 }
 
 int fds_put_in(struct kho *kho, const char *name, int fd, bool stored)
 {
 	if (!name_ok(name))
 		return -EINVAL;
-	return append(&kho->fds.in, &kho->fds.n_in, name, fd, stored);
+	return append(&kho->fds.in, NULL, name, fd, stored);
+}
+
+/* Add to what goes to the successor; -EEXIST when it is there. */
+static int put_out(struct fds *fds, const char *name, int fd, bool stored)
+{
+	int ret;
+
+	if ((size_t)fd >= fds->n_place) {
+		size_t n = 2 * ((size_t)fd + 1);
+		size_t *more = realloc(fds->place, n * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		memset(more + fds->n_place, 0,
+		       (n - fds->n_place) * sizeof(*more));
+		fds->place = more;
+		fds->n_place = n;
+	}
+	if (fds->place[fd])
+		return -EEXIST;
+	ret = append(&fds->out, fds->place, name, fd, stored);
+	if (!ret)
+		fds->place[fd] = fds->out.n;
+	return ret;
+}
+
+static size_t copy(struct named_fd *to, const struct fd_list *list)
+{
+	size_t n = 0;
+
+	for (size_t i = list->first; i < list->n; i++)
+		if (list->fds[i].fd >= 0)
+			to[n++] = list->fds[i];
+	return n;
 }
 
 /* All that goes to the successor, also what nobody here took. */
 int fds_snapshot(struct kho *kho, struct named_fd **list, size_t *n)
 {
 	struct fds *fds = &kho->fds;
-	int ret = 0;
+	int ret = -ENOMEM;
 
 	pthread_mutex_lock(&fds->lock);
-	*n = fds->n_out + fds->n_in;
-	*list = calloc(*n + 1, sizeof(**list));
+	*list = calloc(fds->out.n + fds->in.n + 1, sizeof(**list));
 	if (*list) {
-		if (fds->n_out)
-			memcpy(*list, fds->out, fds->n_out * sizeof(**list));
-		if (fds->n_in)
-			memcpy(*list + fds->n_out, fds->in,
-			       fds->n_in * sizeof(**list));
-	} else {
-		ret = -ENOMEM;
+		*n = copy(*list, &fds->out);
+		*n += copy(*list + *n, &fds->in);
+		ret = 0;
 	}
 	pthread_mutex_unlock(&fds->lock);
 	return ret;
@@ -106,47 +162,43 @@ int kho_add_fd(struct kho *kho, const char *name, int fd, unsigned int flags)
 	if (fcntl(fd, F_GETFD) < 0)
 		return -EBADF;
 	pthread_mutex_lock(&fds->lock);
-	ret = -EEXIST;
-	for (size_t i = 0; i < fds->n_out; i++)
-		if (fds->out[i].fd == fd)
-			goto out;
-	ret = append(&fds->out, &fds->n_out, name, fd, stored);
+	ret = put_out(fds, name, fd, stored);
 	if (!ret && stored && notify_store(name, fd)) {
-		fds->n_out--;
+		forget(&fds->out, fds->place[fd] - 1);
+		fds->place[fd] = 0;
 		ret = -EIO;
 	}
-out:
 	pthread_mutex_unlock(&fds->lock);
 	return ret;
+}
+
+/* Custody forgets by name, so tell it again of the others of that name. */
+static int unstore(const struct fd_list *list, const char *name)
+{
+	int ret = notify_unstore(name);
+
+	for (size_t i = list->first; !ret && i < list->n; i++)
+		if (list->fds[i].fd >= 0 && list->fds[i].stored &&
+		    !strcmp(list->fds[i].name, name))
+			ret = notify_store(name, list->fds[i].fd);
+	return ret ? -EIO : 0;
 }
 
 int kho_remove_fd(struct kho *kho, int fd)
 {
 	struct fds *fds = &kho->fds;
-	struct named_fd removed;
 	int ret = -ENOENT;
 	size_t i;
 
 	pthread_mutex_lock(&fds->lock);
-	/* From the end: what was added last is often removed first. */
-	for (i = fds->n_out; i > 0 && fds->out[i - 1].fd != fd; i--)
-		;
-	if (i == 0)
-		goto out;
-	ret = 0;
-	removed = fds->out[i - 1];
-	delete (fds->out, &fds->n_out, i - 1);
-	if (!removed.stored)
-		goto out;
-	/* Custody forgets by name: all, so tell it the others again. */
-	if (notify_unstore(removed.name))
-		ret = -EIO;
-	for (i = 0; i < fds->n_out; i++)
-		if (fds->out[i].stored &&
-		    !strcmp(fds->out[i].name, removed.name) &&
-		    notify_store(fds->out[i].name, fds->out[i].fd))
-			ret = -EIO;
-out:
+	if (fd >= 0 && (size_t)fd < fds->n_place && fds->place[fd]) {
+		i = fds->place[fd] - 1;
+		fds->place[fd] = 0;
+		forget(&fds->out, i);
+		ret = fds->out.fds[i].stored ?
+			      unstore(&fds->out, fds->out.fds[i].name) :
+			      0;
+	}
 	pthread_mutex_unlock(&fds->lock);
 	return ret;
 }
@@ -154,20 +206,21 @@ out:
 int kho_take_fd(struct kho *kho, const char *name)
 {
 	struct fds *fds = &kho->fds;
-	int fd = -ENOENT;
+	int fd = -ENOENT, ret = 0;
 
 	pthread_mutex_lock(&fds->lock);
-	for (size_t i = 0; i < fds->n_in; i++) {
-		if (strcmp(fds->in[i].name, name))
+	for (size_t i = fds->in.first; i < fds->in.n; i++) {
+		struct named_fd *in = &fds->in.fds[i];
+
+		if (in->fd < 0 || strcmp(in->name, name))
 			continue;
-		fd = fds->in[i].fd;
-		if (fds->in[i].stored &&
-		    append(&fds->out, &fds->n_out, name, fd, true))
-			fd = -ENOMEM;
-		else
-			delete (fds->in, &fds->n_in, i);
+		fd = in->fd;
+		if (in->stored)
+			ret = put_out(fds, name, fd, true);
+		if (!ret)
+			forget(&fds->in, i);
 		break;
 	}
 	pthread_mutex_unlock(&fds->lock);
-	return fd;
+	return ret ? ret : fd;
 }

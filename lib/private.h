@@ -66,16 +66,24 @@ struct tree {
 
 struct named_fd {
 	char name[64];
-	int fd;
+	int fd; /* -1: was taken or removed */
 	bool stored; /* in custody */
+};
+
+/* In the order in which they were added; there may be thousands. */
+struct fd_list {
+	struct named_fd *fds;
+	size_t n, cap;
+	size_t first; /* the first that is there */
+	size_t gone;
 };
 
 struct fds {
 	pthread_mutex_t lock;
-	struct named_fd *in; /* came with the arena, not taken yet */
-	size_t n_in;
-	struct named_fd *out; /* go to the successor */
-	size_t n_out;
+	struct fd_list in; /* came with the arena, not taken yet */
+	struct fd_list out; /* go to the successor */
+	size_t *place; /* of a fd in @out, plus 1; 0: is not there */
+	size_t n_place;
 	int control; /* listens for requests from outside, or -1 */
 };
 

@@ -101,20 +101,26 @@ static void repair_siblings(struct kho_xa *xa, xa_node *node)
 	}
 }
 
-/* Marks of what is in the slots of a node; those of entries are the truth. */
-static uint64_t repaired_marks(const struct kho_xa *xa, const xa_node *node,
-			       int mark)
+/* Has the entry, or anything below it, a mark that @node says it has? */
+static bool mark_is_true(const struct kho_xa *xa, uint64_t entry, int mark)
+{
+	const xa_node *child;
+
+	if (!is_node(entry))
+		return entry;
+	child = entry_ptr(xa, entry);
+	return child->marks[mark];
+}
+
+static void repair_marks(struct kho_xa *xa, xa_node *node, int mark)
 {
 	uint64_t marks = node->marks[mark];
 
-	for (unsigned int slot = 0; slot < SLOTS; slot++) {
-		uint64_t entry = node->slots[slot];
-		const xa_node *child = entry_ptr(xa, entry);
-
-		if (!entry || (is_node(entry) && !child->marks[mark]))
+	for (unsigned int slot = 0; slot < SLOTS; slot++)
+		if (!mark_is_true(xa, node->slots[slot], mark))
 			marks &= ~(1ull << slot);
-	}
-	return marks;
+	if (marks != node->marks[mark])
+		xa_put(node->check, &node->marks[mark], marks);
 }
 
 static void repair_node(struct kho_xa *xa, xa_node *node)
@@ -133,12 +139,8 @@ static void repair_node(struct kho_xa *xa, xa_node *node)
 		grace_wait(xa->grace);
 		xa_free_entry(xa, entry);
 	}
-	for (int mark = 0; mark < MARKS; mark++) {
-		uint64_t marks = repaired_marks(xa, node, mark);
-
-		if (marks != node->marks[mark])
-			xa_put(node->check, &node->marks[mark], marks);
-	}
+	for (int mark = 0; mark < MARKS; mark++)
+		repair_marks(xa, node, mark);
 }
 
 /* Clear up what abi/xarray.h says may be left over. The array is locked. */
