@@ -381,23 +381,28 @@ static int store_arena(struct kho *kho)
 
 int kho_ready(struct kho *kho)
 {
-	bool handed_over = kho->handover >= 0;
 	char text[64];
 	int ret = 0;
 
 	if (kho->ready)
 		return 0;
-	if (handed_over)
+	snprintf(text, sizeof(text), "MAINPID=%d\n", (int)getpid());
+	if (kho->handover >= 0) {
 		ret = handover_ready(kho);
-	if (!ret && !kho->cold)
-		ret = take_over(kho);
-	if (!ret && kho->cold)
-		ret = store_arena(kho);
-	snprintf(text, sizeof(text), "MAINPID=%d\nREADY=1\n", (int)getpid());
-	if (!ret)
-		ret = notify_send(text);
+		if (ret)
+			return ret;
+		/*
+		 * Custody must know who this is before the state can become
+		 * one that only this program reads.
+		 */
+		notify_send(text);
+		notify_barrier();
+	}
+	ret = kho->cold ? store_arena(kho) : take_over(kho);
 	if (ret)
-		return ret == -ECANCELED ? ret : -EIO;
+		return -EIO;
+	/* Without custody it serves all the same. */
+	notify_send("READY=1\n");
 	kho->ready = true;
 	return 0;
 }

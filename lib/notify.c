@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #include "private.h"
 
 #define LISTEN_FDS_START 3
+
+#define BARRIER_TIMEOUT_MS 2000
 
 /* Is somebody there who keeps fds for us? */
 bool notify_custody(void)
@@ -73,6 +76,29 @@ static int send_with_fd(const char *text, int fd)
 int notify_send(const char *text)
 {
 	return send_with_fd(text, -1);
+}
+
+/*
+ * Wait until custody has heard all that it was told, as sd_notify_barrier(3)
+ * does: it closes the fd when it gets to it. One that does not get to it in
+ * time must not keep us from serving.
+ */
+void notify_barrier(void)
+{
+	struct pollfd pfd = { .events = 0 };
+	int ends[2];
+
+	if (!notify_custody() || pipe2(ends, O_CLOEXEC) < 0)
+		return;
+	if (send_with_fd("BARRIER=1\n", ends[1]) == 0) {
+		close(ends[1]);
+		ends[1] = -1;
+		pfd.fd = ends[0];
+		poll(&pfd, 1, BARRIER_TIMEOUT_MS);
+	}
+	if (ends[1] >= 0)
+		close(ends[1]);
+	close(ends[0]);
 }
 
 int notify_store(const char *name, int fd)

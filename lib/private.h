@@ -203,6 +203,7 @@ int fds_snapshot(struct kho *kho, struct named_fd **list, size_t *n);
 /* notify.c: the program's side of custody, sd_notify(3)'s protocol */
 bool notify_custody(void);
 int notify_send(const char *text);
+void notify_barrier(void);
 int notify_store(const char *name, int fd);
 int notify_unstore(const char *name);
 int notify_listen_fds(struct kho *kho, int *arena, struct kho_error *err);
