@@ -11,6 +11,7 @@
  * child behind), "many N" (stores N fds).
  *
  * Built with VERSION 1, 2 and 3, of which 3 cannot read what the others write.
+ * Version 1 has a bug: it dies of the number 666 whenever it starts.
  */
 #include <errno.h>
 #include <poll.h>
@@ -168,6 +169,8 @@ int main(int argc, char **argv)
 			return 1;
 		version = VERSION;
 	}
+	if (VERSION == 1 && tally->number == 666)
+		abort();
 	if (argc > 2)
 		mishap(argv[2]);
 	if (kho_ready(kho))

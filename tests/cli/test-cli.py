@@ -576,6 +576,37 @@ def update():
         assert done['pid'] == s.pid() and done['report']['compatible']
 
 
+def update_crash_loop():
+    """update: brings a fixed program when the old one dies at each start"""
+    def down():
+        return s.status()['state'] == 'restarting' and not s.status()['pid']
+
+    def replaced():
+        # It may be started again, and die, while it is asked.
+        done = kho('update', s.name, V2)
+        return done if done.returncode != 2 else None
+
+    with Service() as s:
+        s.ask('add 666')
+        s.ask('abort')
+        wait_for(lambda: 'in 0.8 s' in s.text())
+        wait_for(down)
+        done = kho('update', s.name, V3, code=1)
+        assert 'tally' in done.stdout and 'incompatible' in done.stdout, done
+        assert 'nothing serves' in done.stderr, done
+        wait_for(down)
+        done = wait_for(replaced)
+        assert done.returncode == 0 and f'updated to {V2}' in done.stdout, done
+        s.serving()
+        assert s.ask('get')[0] == 666 and s.ask('get')[2] == 2
+        status = s.status()
+        assert status['program'] == V2 and status['argv'] == [V2, s.path]
+        # It is the program from then on.
+        os.kill(s.pid(), signal.SIGKILL)
+        s.serving(status['pid'])
+        assert s.ask('get')[0] == 666 and s.ask('get')[2] == 2
+
+
 def update_refused():
     """update: an incompatible successor is refused, nothing is lost"""
     with Service() as s:
@@ -928,7 +959,7 @@ TESTS = [verbs, helps, options, arguments, full, run_bad_program, run_bad_name,
          run_stop, run_stubborn, run_crash_loop, run_orphans, run_takeover,
          run_replaced, run_directory, store, store_arena,
          store_limit, believe, hammer,
-         update, update_refused, update_mishaps, update_bad_program,
+         update, update_crash_loop, update_refused, update_mishaps, update_bad_program,
          update_busy, update_death, update_no_kho, update_replaced, lists,
          not_utf8, manifests, checks, color, inspects, inspect_bad,
          inspect_live, permission]

@@ -6,6 +6,7 @@
 
 #include <kho/check.h>
 
+#include "check.h"
 #include "kho.h"
 #include "runtime.h"
 #include "state.h"
@@ -31,13 +32,14 @@ static const char help[] =
 /*
  * Besides what is in the state tree, the successor has to read the arena itself
  * and to speak the handover's language, as the running program writes them.
+ * When none runs, there is no conversation: @from is NULL.
  */
 static void add_surroundings(const struct kho_manifest *from,
 			     const struct snapshot *snapshot,
 			     struct kho_used *used, size_t *n)
 {
 	const struct kho_manifest_entry *update =
-		kho_manifest_find(from, "update");
+		from ? kho_manifest_find(from, "update") : NULL;
 
 	used[*n] = (struct kho_used){
 		.owner = "the arena",
@@ -53,14 +55,15 @@ static void add_surroundings(const struct kho_manifest *from,
 	(*n)++;
 }
 
-static int check_snapshot(const char *from, const struct snapshot *snapshot,
+static int check_snapshot(const char *from, bool runs,
+			  const struct snapshot *snapshot,
 			  const struct kho_manifest *to,
 			  struct kho_report **report, struct kho_error *err)
 {
-	struct kho_manifest *running;
+	struct kho_manifest *running = NULL;
 	struct kho_used *used = NULL;
 	size_t n;
-	int ret = target_manifest(from, &running, err);
+	int ret = runs ? target_manifest(from, &running, err) : 0;
 
 	if (ret)
 		return ret;
@@ -77,20 +80,27 @@ static int check_snapshot(const char *from, const struct snapshot *snapshot,
 	return ret;
 }
 
-static int check_service(const char *from, const struct kho_manifest *to,
-			 struct kho_report **report, struct kho_error *err)
+int check_service(const char *from, const struct kho_manifest *to,
+		  struct kho_report **report, struct kho_error *err)
 {
 	struct snapshot snapshot;
+	struct service service;
 	int fd = state_open(from, err);
+	bool runs;
 	int ret;
 
 	if (fd < 0)
 		return fd;
-	ret = snapshot_read(fd, false, &snapshot, err);
+	ret = service_read(from, &service, err);
+	if (!ret) {
+		runs = service.pid;
+		service_free(&service);
+		ret = snapshot_read(fd, false, &snapshot, err);
+	}
 	close(fd);
 	if (ret)
 		return ret;
-	ret = check_snapshot(from, &snapshot, to, report, err);
+	ret = check_snapshot(from, runs, &snapshot, to, report, err);
 	snapshot_free(&snapshot);
 	return ret;
 }

@@ -11,7 +11,9 @@
  * 2. it listens to what the program says (notify.h), and stores fds;
  * 3. a program that dies after it was ready is started again, with everything;
  * 4. a successor that took over says MAINPID: it is the program from then on;
- * 5. a program that ends by itself, or is asked to, ends the supervisor, and
+ * 5. while none runs, because it dies at each start, it takes requests for the
+ *    program, so that a better one can be brought in;
+ * 6. a program that ends by itself, or is asked to, ends the supervisor, and
  *    with it goes the arena.
  *
  * It has one thread and little memory: it must not die.
@@ -33,6 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control.h"
 #include "kho.h"
 #include "notify.h"
 #include "process.h"
@@ -353,6 +356,24 @@ static void on_ready(struct run *run)
 	run->ready_at = now_ms();
 }
 
+/*
+ * What is started next: @exe and the strings are the run's from now on. With
+ * no @argv the arguments stay.
+ */
+static void set_program(struct run *run, int exe, char *program, char **argv)
+{
+	close(run->exe);
+	free(run->program);
+	run->exe = exe;
+	run->program = program;
+	if (argv) {
+		free(run->argv);
+		run->argv = argv;
+	} else {
+		run->argv[0] = program;
+	}
+}
+
 /* A successor has taken over. */
 static void adopt(struct run *run, pid_t pid)
 {
@@ -361,12 +382,7 @@ static void adopt(struct run *run, pid_t pid)
 	int exe = process_exe(pid, O_PATH, &program);
 
 	if (exe >= 0 && argv) {
-		close(run->exe);
-		free(run->program);
-		free(run->argv);
-		run->exe = exe;
-		run->program = program;
-		run->argv = argv;
+		set_program(run, exe, program, argv);
 	} else {
 		say("run: %s: cannot tell which program process %d runs: a "
 		    "restart will run %s",
@@ -493,6 +509,43 @@ static void on_signals(struct run *run)
 	reap(run);
 }
 
+/*
+ * Nothing runs: `kho update` brings another program. It has checked that the
+ * program can read the state, and the program will again.
+ */
+static void on_request(struct run *run)
+{
+	int listener = store_find(&run->store, "kho-control");
+	struct replacement replacement;
+	struct kho_error err;
+	int exe, ret;
+
+	if (control_receive(listener, &replacement))
+		return;
+	exe = open(replacement.program, O_PATH | O_CLOEXEC);
+	if (exe < 0) {
+		kho_fail(&err, -errno, "%s: %s", replacement.program,
+			 strerror(errno));
+		control_answer(&replacement, 0, &err);
+		return;
+	}
+	say("run: %s: replaced by %s on request", run->name,
+	    replacement.program);
+	set_program(run, exe, replacement.program, replacement.argv);
+	replacement.program = NULL;
+	replacement.argv = NULL;
+	run->delay_ms = 0;
+	ret = start(run);
+	if (ret) {
+		kho_fail(&err, ret, "%s: cannot start: %s", run->program,
+			 strerror(-ret));
+		control_answer(&replacement, 0, &err);
+		restart_later(run, err.text);
+	} else {
+		control_answer(&replacement, run->pid, NULL);
+	}
+}
+
 static int timeout(const struct run *run)
 {
 	int64_t left = run->deadline - now_ms();
@@ -504,16 +557,23 @@ static void supervise(struct run *run)
 {
 	struct pollfd fds[] = { { .fd = run->signals, .events = POLLIN },
 				{ .fd = run->notify, .events = POLLIN },
-				{ .fd = run->store.epoll, .events = POLLIN } };
+				{ .fd = run->store.epoll, .events = POLLIN },
+				{ .fd = -1, .events = POLLIN } };
 
 	while (run->phase != ENDED) {
-		if (poll(fds, 3, timeout(run)) > 0) {
+		/* As long as a program runs, it listens there itself. */
+		fds[3].fd = run->phase == WAITING ?
+				    store_find(&run->store, "kho-control") :
+				    -1;
+		if (poll(fds, 4, timeout(run)) > 0) {
 			if (fds[2].revents)
 				store_drop_dead(&run->store);
 			if (fds[1].revents)
 				hear(run);
 			if (fds[0].revents)
 				on_signals(run);
+			if (fds[3].revents && run->phase == WAITING)
+				on_request(run);
 		}
 		if (run->phase != ENDED && !timeout(run))
 			on_deadline(run);

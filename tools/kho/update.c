@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /*
  * kho update: replaces a service's program. The old program does the work,
- * see <kho/update.h>; this asks for it and says what came out.
+ * see <kho/update.h>; this asks for it and says what came out. When no program
+ * runs, because it dies at each start, the supervisor is asked, after a check
+ * of what is in custody.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <kho/check.h>
 #include <kho/update.h>
 
+#include "check.h"
 #include "kho.h"
 #include "runtime.h"
 #include "target.h"
@@ -26,12 +29,15 @@
 
 #define ANSWER_MAX (1u << 20)
 
+#define READY_PAUSE_MS 20
+
 static const char help[] =
 	"Usage: kho update [--timeout S] [--json] NAME PROGRAM [-- ARGS...]\n"
 	"\n"
 	"Replaces the program of the service NAME by PROGRAM, which takes over its\n"
 	"state and its open files. PROGRAM's manifest is checked against the state\n"
 	"first. Whatever goes wrong, the old program serves on and nothing is lost.\n"
+	"When the old program dies at each start, PROGRAM is started in its place.\n"
 	"\n"
 	"  --timeout S  seconds that PROGRAM has to start, and again to get ready (10)\n"
 	"  --json       for programs; see docs/schemas.md, kho-update\n"
@@ -294,9 +300,44 @@ static int refused(const struct update *update, struct json_object *answer)
 		print_refusal(json_object_object_get(answer, "report"));
 	if (!strncmp(why, "update: ", strlen("update: ")))
 		why += strlen("update: ");
-	say("update: %s: not updated, process %d serves on: %s", update->name,
-	    update->service.pid, why);
+	if (update->service.pid)
+		say("update: %s: not updated, process %d serves on: %s",
+		    update->name, update->service.pid, why);
+	else
+		say("update: %s: nothing serves: %s", update->name, why);
 	return EXIT_NO;
+}
+
+/*
+ * The supervisor has started it: does it get ready? If that takes longer than
+ * we wait, it may still.
+ */
+static int await_ready(struct update *update, struct json_object *answer)
+{
+	pid_t pid = get_int(answer, "pid");
+	struct service now;
+
+	for (unsigned int ms = 0; ms < 2 * update->timeout_ms;
+	     ms += READY_PAUSE_MS) {
+		bool serving, lives;
+
+		if (service_read(update->name, &now, &update->err))
+			return -ENOENT;
+		serving = !strcmp(now.state, "serving");
+		lives = now.pid == pid;
+		service_free(&now);
+		if (!lives)
+			return kho_fail(&update->err, -ECHILD,
+					"%s has ended as well, as process %d; "
+					"it is tried again",
+					update->program, pid);
+		if (serving)
+			return 0;
+		usleep(READY_PAUSE_MS * 1000);
+	}
+	return kho_fail(&update->err, -ETIMEDOUT,
+			"%s runs as process %d, but is not ready yet",
+			update->program, pid);
 }
 
 static int conclude(struct update *update, struct json_object *answer)
@@ -305,19 +346,60 @@ static int conclude(struct update *update, struct json_object *answer)
 		json_object_object_get(answer, "result"));
 	int frozen_us = get_int(answer, "frozen_us");
 
+	if (result && !strcmp(result, "updated") && !update->service.pid &&
+	    await_ready(update, answer))
+		return refused(update, answer);
 	if (result && !strcmp(result, "updated")) {
 		if (update->json)
 			print_result_json(update, result, answer);
-		else
+		else if (update->service.pid)
 			printf("%s: updated to %s (pid %d -> %d), frozen %.1f ms\n",
 			       update->name, update->program,
 			       update->service.pid, get_int(answer, "pid"),
 			       frozen_us / 1000.);
+		else
+			printf("%s: updated to %s (pid %d), nothing ran before\n",
+			       update->name, update->program,
+			       get_int(answer, "pid"));
 		return EXIT_YES;
 	}
 	update->err.code = -get_int(answer, "errno");
 	read_text(answer, "error", update->err.text, sizeof(update->err.text));
 	return refused(update, answer);
+}
+
+/*
+ * Nothing runs that could check PROGRAM against the state. 0: it can read it;
+ * 1: it cannot, and that was said, the exit code is in @code.
+ */
+static int check_custody(struct update *update, int *code)
+{
+	struct kho_report *report = NULL;
+	struct kho_manifest *manifest;
+	struct json_object *answer;
+	char *text;
+	int ret = kho_manifest_open(update->program, &manifest, &update->err);
+
+	if (!ret) {
+		ret = check_service(update->name, manifest, &report,
+				    &update->err);
+		kho_manifest_free(manifest);
+	}
+	if (ret || report->compatible) {
+		kho_report_free(report);
+		return ret;
+	}
+	answer = must(json_object_new_object());
+	text = must(kho_report_json(report));
+	add_json(answer, "report", must(json_tokener_parse(text)));
+	add_number(answer, "pid", 0);
+	kho_fail(&update->err, -EPROTONOSUPPORT,
+		 "%s cannot take the state over", update->program);
+	*code = refused(update, answer);
+	json_object_put(answer);
+	free(text);
+	kho_report_free(report);
+	return 1;
 }
 
 static int parse(struct update *update, int argc, char **argv)
@@ -364,18 +446,25 @@ int cmd_update(int argc, char **argv)
 {
 	struct update update = { .timeout_ms = KHO_UPDATE_TIMEOUT };
 	struct json_object *answer = NULL;
+	int code = EXIT_UNKNOWN;
 	int ret = parse(&update, argc, argv);
 
 	if (ret)
 		return ret < 0 ? EXIT_YES : ret;
 	update.name = argv[optind];
-	if (service_read(update.name, &update.service, &update.err) ||
-	    check_program(&update, argv[optind + 1]) || ask(&update, &answer))
-		ret = cannot_tell(&update);
-	else
-		ret = conclude(&update, answer);
+	ret = service_read(update.name, &update.service, &update.err);
+	if (!ret)
+		ret = check_program(&update, argv[optind + 1]);
+	if (!ret && !update.service.pid)
+		ret = check_custody(&update, &code);
+	if (!ret)
+		ret = ask(&update, &answer);
+	if (ret < 0)
+		code = cannot_tell(&update);
+	else if (!ret)
+		code = conclude(&update, answer);
 	json_object_put(answer);
 	service_free(&update.service);
 	free(update.program);
-	return ret;
+	return code;
 }
