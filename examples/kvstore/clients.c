@@ -2,12 +2,13 @@
 /*
  * Connections: accepted, served, and handed over.
  *
- * At freeze, each connection's socket goes to the successor, and what is in
- * its buffers (half a command, unsent replies) goes into a blob of the state
- * tree, in the same order. The successor goes on with the next byte; a client
- * sees no more than a pause. When the handover is aborted the blob is dropped
- * and we go on ourselves. After a crash the connections are gone, and a blob
- * that was left behind is dropped too.
+ * At freeze, each connection's socket goes to the successor. What we know of
+ * it becomes an entry of a chain of blocks, in the same order, and what is in
+ * its buffers (half a command, unsent replies) goes behind the chain's root,
+ * into a blob of the state tree. The successor goes on with the next byte; a
+ * client sees no more than a pause. When the handover is aborted all that is
+ * dropped and we go on ourselves. After a crash the connections are gone, and
+ * what was left behind is dropped too.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,7 +29,8 @@
 
 #include "kvstore.h"
 
-KHO_COMPONENT(kvclients, .write = { 1, 1 }, .read = { 1, 1 });
+KHO_COMPONENT(kvclients, .write = { 1, 1 }, .read = { 1, 1 },
+	      .deps = { "block" });
 
 #define SUBTREE "kvclients"
 #define CLIENT_FD "client"
@@ -44,12 +46,10 @@ static const char *const listener_fds[] = { "tcp", "unix" };
 /**
  * struct kvclient - a connection as it is handed over
  * @id: as in struct client
- * @in: bytes received and not executed; they follow this struct
- * @out: bytes of replies that were not sent; they follow those
+ * @in: bytes received and not executed
+ * @out: bytes of replies that were not sent
  * @closing: as in struct client
  * @name: as in struct client
- *
- * The blob has one for each connection, each at a multiple of 8 bytes.
  */
 struct kvclient {
 	uint64_t id;
@@ -57,6 +57,16 @@ struct kvclient {
 	uint64_t out;
 	uint64_t closing;
 	char name[CLIENT_NAME_SIZE];
+};
+
+/**
+ * struct kvclients - all connections as they are handed over
+ * @entries: chain of struct kvclient
+ * @bytes: for each connection first those of @in, then those of @out
+ */
+struct kvclients {
+	struct kho_block_root entries;
+	char bytes[];
 };
 
 /* ---- one connection ---- */
@@ -311,13 +321,6 @@ int clients_listen(struct server *server, struct kho_error *err)
 
 /* ---- handing over ---- */
 
-static size_t saved_size(const struct client *client)
-{
-	return (sizeof(struct kvclient) + buf_left(&client->in) +
-		buf_left(&client->out) + 7) &
-	       ~7ul;
-}
-
 static char *save_bytes(char *to, const struct buf *buf)
 {
 	size_t len = buf_left(buf);
@@ -327,51 +330,61 @@ static char *save_bytes(char *to, const struct buf *buf)
 	return to + len;
 }
 
-static void save(const struct client *client, char *to)
+/* There is room for the entry; returns where the next one's bytes go. */
+static char *save(struct kho_blocks *entries, const struct client *client,
+		  char *to)
 {
-	struct kvclient *saved = (void *)to;
-
-	*saved = (struct kvclient){
+	struct kvclient saved = {
 		.id = client->id,
 		.in = buf_left(&client->in),
 		.out = buf_left(&client->out),
 		.closing = client->closing,
 	};
-	memcpy(saved->name, client->name, sizeof(saved->name));
-	save_bytes(save_bytes((char *)(saved + 1), &client->in), &client->out);
+
+	memcpy(saved.name, client->name, sizeof(saved.name));
+	kho_block_append(entries, &saved);
+	return save_bytes(save_bytes(to, &client->in), &client->out);
 }
 
 static void drop_saved(struct server *server)
 {
 	void *blob = kho_subtree(server->kho, SUBTREE, NULL, NULL);
 
-	if (blob && !kho_remove_subtree(server->kho, SUBTREE))
-		kho_unpreserve_free(server->kho, blob);
+	if (!blob || kho_remove_subtree(server->kho, SUBTREE))
+		return;
+	kho_block_destroy(server->saved);
+	server->saved = NULL;
+	kho_unpreserve_free(server->kho, blob);
 }
 
+/* On failure, what was done is left to drop_saved(). */
 static int save_all(struct server *server)
 {
+	size_t size = sizeof(struct kvclients);
+	struct kvclients *blob;
 	struct client *client;
-	size_t size = 0;
-	char *blob, *to;
+	char *to;
 	int ret;
 
 	for (client = server->clients; client; client = client->next)
-		size += saved_size(client);
-	if (!size)
-		return 0;
+		size += buf_left(&client->in) + buf_left(&client->out);
 	blob = kho_alloc_preserve(server->kho, size);
 	if (!blob)
 		return -errno;
-	to = blob;
-	for (client = server->clients; client; client = client->next) {
-		save(client, to);
-		to += saved_size(client);
-	}
 	ret = kho_add_subtree(server->kho, SUBTREE, &kvclients_component, 0,
 			      blob, size);
-	if (ret)
+	if (ret) {
 		kho_unpreserve_free(server->kho, blob);
+		return ret;
+	}
+	ret = kho_block_create(server->kho, KHO_BLOCK_VERSION,
+			       sizeof(struct kvclient), &blob->entries,
+			       &server->saved);
+	if (!ret)
+		ret = kho_block_grow(server->saved, server->nr_clients);
+	to = blob->bytes;
+	for (client = server->clients; client && !ret; client = client->next)
+		to = save(server->saved, client, to);
 	return ret;
 }
 
@@ -399,33 +412,43 @@ void clients_unfreeze(struct server *server)
 /* The connections that came along; writes nothing to the arena. */
 int clients_restore(struct server *server, struct kho_error *err)
 {
+	size_t size = 0;
+	struct kvclients *blob = kho_subtree(server->kho, SUBTREE, &size, NULL);
 	const struct kvclient *saved;
+	struct kho_block_iter iter;
 	struct client *client;
-	size_t size = 0, at = 0;
-	const char *blob = kho_subtree(server->kho, SUBTREE, &size, NULL);
 	const char *bytes;
-	int fd;
+	int fd, ret;
 
-	while (at < size) {
-		saved = (const void *)(blob + at);
-		bytes = (const char *)(saved + 1);
-		if (size - at < sizeof(*saved) ||
-		    saved->in > size - at - sizeof(*saved) ||
-		    saved->out > size - at - sizeof(*saved) - saved->in)
+	if (!blob)
+		return 0;
+	if (size < sizeof(*blob))
+		return kho_fail(err, -EBADMSG, "subtree '%s' is cut off",
+				SUBTREE);
+	ret = kho_block_restore(server->kho, KHO_BLOCK_VERSION, sizeof(*saved),
+				&blob->entries, &server->saved, err);
+	if (ret)
+		return ret;
+	bytes = blob->bytes;
+	size -= sizeof(*blob);
+	iter = kho_block_begin(server->saved);
+	while ((saved = kho_block_next(&iter))) {
+		if (saved->in > size || saved->out > size - saved->in)
 			return kho_fail(err, -EBADMSG,
-					"subtree '%s' is damaged at byte %zu",
-					SUBTREE, at);
-		at += (sizeof(*saved) + saved->in + saved->out + 7) & ~7ul;
+					"subtree '%s' is cut off", SUBTREE);
+		size -= saved->in + saved->out;
 		fd = kho_take_fd(server->kho, CLIENT_FD);
 		if (fd < 0)
-			continue; /* there was a crash since */
+			break; /* there was a crash since */
 		client = client_new(server, fd, saved->id);
 		if (!client)
 			return kho_fail(err, -ENOMEM, "out of memory");
 		client->closing = saved->closing;
 		memcpy(client->name, saved->name, sizeof(client->name) - 1);
 		buf_add(&client->in, bytes, saved->in);
-		buf_add(&client->out, bytes + saved->in, saved->out);
+		bytes += saved->in;
+		buf_add(&client->out, bytes, saved->out);
+		bytes += saved->out;
 		if (client->id > server->last_id)
 			server->last_id = client->id;
 	}

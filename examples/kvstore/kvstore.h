@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <kho/attach.h>
+#include <kho/block.h>
 
 #include "resp.h"
 #include "table.h"
@@ -71,6 +72,7 @@ struct client {
  * @upgrading: entries of an older version are left
  * @listeners: TCP and Unix socket, or -1
  * @paused: no more files: connections have to wait
+ * @saved: connections on their way to or from another process; or NULL
  */
 struct server {
 	const char *bind;
@@ -92,6 +94,7 @@ struct server {
 	struct client *clients;
 	size_t nr_clients;
 	uint64_t last_id;
+	struct kho_blocks *saved;
 };
 
 /* commands.c: executes the command that the client's parser has. */

@@ -11,7 +11,7 @@
 #include "table.h"
 
 KHO_COMPONENT(kvtable, .write = { KVTABLE_VERSION, KVTABLE_VERSION },
-	      .read = KVTABLE_READS, .deps = { "kmalloc" });
+	      .read = KVTABLE_READS, .deps = { "kmalloc", "vmalloc" });
 
 /*
  * What a node is: the lowest byte of its order. A bucket is PENDING while its
@@ -24,6 +24,12 @@ enum {
 	ENTRY_V2 = 0x12,
 };
 #define ORDER_SHIFT 8
+
+/* So many entries are found fast enough without more buckets. */
+#define FEW_ENTRIES 16
+/* Of the array. In so many blocks a process can map it, wherever they are. */
+#define BLOCK_SIZE (64ul << 10)
+#define ARRAY_MAX (2ul << 30)
 
 /* Makes what was written before it reachable, in one store. */
 static void publish(uint64_t *link, uint64_t value)
@@ -254,25 +260,17 @@ static uint64_t order(const struct table *table, struct str key)
 static int map_init(struct kvtable_map *map)
 {
 	memset(map, 0, sizeof(*map));
-	map->buckets = KVTABLE_FIRST_BUCKETS;
-	map->first[0].order = BUCKET;
+	map->buckets = 1;
+	map->head.order = BUCKET;
 	return seed(map);
 }
 
 static struct kvtable_node *slot(const struct table *table, uint64_t index)
 {
-	struct kvtable_map *map = current(table);
-	uint64_t first = KVTABLE_FIRST_BUCKETS;
-	unsigned int segment;
+	struct kvtable_node *first = index ? kho_vmalloc_base(table->area) :
+					     &current(table)->head;
 
-	if (index < first)
-		return &map->first[index];
-	/* Segment n has the buckets from first << n to (first << n + 1) - 1. */
-	segment =
-		(unsigned int)(__builtin_clzll(first) - __builtin_clzll(index));
-	return at(table,
-		  map->segment[segment] + (index - (first << segment)) *
-						  sizeof(struct kvtable_node));
+	return &first[index];
 }
 
 /* The first link behind @node that leads to @pos or beyond. */
@@ -298,11 +296,11 @@ static struct kvtable_node *bucket(struct table *table, uint64_t index)
 {
 	struct kvtable_node *node = slot(table, index);
 	uint64_t pos = reverse(index) >> ORDER_SHIFT;
-	uint64_t phys = kho_phys(table->kho, node);
-	uint64_t *link, top;
+	uint64_t *link, phys, top;
 
 	if (kind(node) == BUCKET)
 		return node;
+	phys = kho_vmalloc_phys(table->area, node);
 	top = 1ull << (63 - __builtin_clzll(index));
 	link = seek_from(table, bucket(table, index & ~top), pos);
 	if (*link != phys) {
@@ -351,26 +349,20 @@ static uint64_t *find(struct table *table, struct str key, uint64_t pos,
 static void grow(struct table *table)
 {
 	struct kvtable_map *map = current(table);
-	uint64_t first = KVTABLE_FIRST_BUCKETS;
-	unsigned int n = (unsigned int)(__builtin_clzll(first) -
-					__builtin_clzll(map->buckets));
-	void *segment;
+	size_t size = sizeof(struct kvtable_node);
+	uint64_t nr = map->buckets > 1 ? map->buckets * 2 : BLOCK_SIZE / size;
 
-	table->grow_at = map->buckets * 2;
-	if (n >= KVTABLE_SEGMENTS)
+	table->grow_at = map->count + map->count / 8;
+	if (!table->area && kho_vmalloc_create(table->kho, ARRAY_MAX,
+					       BLOCK_SIZE, &table->area, NULL))
 		return;
-	if (!map->segment[n]) {
-		segment =
-			kho_alloc_preserve(table->kho,
-					   map->buckets *
-						   sizeof(struct kvtable_node));
-		if (!segment) {
-			table->grow_at = map->count + map->buckets / 8;
-			return;
-		}
-		publish(&map->segment[n], kho_phys(table->kho, segment));
-	}
-	publish(&map->buckets, map->buckets * 2);
+	if (kho_vmalloc_resize(table->area, nr * size, NULL))
+		return;
+	if (!kho_vmalloc_version(table->area) &&
+	    kho_vmalloc_preserve(table->area, 0, &map->area, NULL))
+		return;
+	publish(&map->buckets, nr);
+	table->grow_at = nr;
 }
 
 /* ---- life cycle ---- */
@@ -388,7 +380,7 @@ int table_create(struct table *table, struct kho *kho)
 
 	memset(table, 0, sizeof(*table));
 	table->kho = kho;
-	table->grow_at = KVTABLE_FIRST_BUCKETS;
+	table->grow_at = FEW_ENTRIES;
 	table->root = kho_alloc_preserve(kho, sizeof(*table->root));
 	if (!table->root)
 		return -errno;
@@ -413,7 +405,7 @@ int table_restore(struct table *table, struct kho *kho, uint64_t phys,
 		  struct kho_error *err)
 {
 	struct kvtable_map *map;
-	unsigned int i;
+	int ret = 0;
 
 	memset(table, 0, sizeof(*table));
 	table->kho = kho;
@@ -422,13 +414,13 @@ int table_restore(struct table *table, struct kho *kho, uint64_t phys,
 		return kho_fail(err, -errno, "no table at phys %#llx",
 				(unsigned long long)phys);
 	map = current(table);
-	table->grow_at = map->buckets;
-	for (i = 0; i < KVTABLE_SEGMENTS; i++) {
-		if (map->segment[i] && !kho_restore_folio(kho, map->segment[i]))
-			return kho_fail(err, -errno, "no buckets at phys %#llx",
-					(unsigned long long)map->segment[i]);
-	}
-	return kho_kmem_restore(kho, table->root->kmem, &table->kmem, err);
+	table->grow_at = map->buckets > 1 ? map->buckets : FEW_ENTRIES;
+	if (map->area.flags)
+		ret = kho_vmalloc_restore(kho, &map->area, ARRAY_MAX,
+					  &table->area, err);
+	return ret ? ret :
+		     kho_kmem_restore(kho, table->root->kmem, &table->kmem,
+				      err);
 }
 
 /* ---- finding, putting, deleting ---- */
@@ -556,20 +548,18 @@ bool table_delete(struct table *table, struct str key)
 
 /*
  * Empties the table in one store, which needs no memory: the other map takes
- * over. What the old one had is freed then, or by table_recover().
+ * over. What the old one had is freed then, or after a crash.
  */
 void table_flush(struct table *table)
 {
 	uint64_t other = !table->root->current;
-	struct kvtable_map *old = current(table);
-	struct kvtable_node *node = &old->first[0];
+	struct kvtable_node *node = &current(table)->head;
 	uint64_t next;
-	unsigned int i;
 
 	if (map_init(&table->root->map[other]))
 		abort(); /* no random numbers: the machine is broken */
 	publish(&table->root->current, other);
-	table->grow_at = KVTABLE_FIRST_BUCKETS;
+	table->grow_at = FEW_ENTRIES;
 
 	for (next = node->next; next;) {
 		node = at(table, next);
@@ -577,9 +567,8 @@ void table_flush(struct table *table)
 		if (is_entry(node))
 			free_entry(table, (struct kvtable_entry *)node);
 	}
-	for (i = 0; i < KVTABLE_SEGMENTS; i++)
-		kho_unpreserve_free(table->kho,
-				    kho_ptr(table->kho, old->segment[i], 1));
+	kho_vmalloc_destroy(table->area);
+	table->area = NULL;
 }
 
 /* ---- walking ---- */
@@ -741,7 +730,9 @@ static bool reachable(void *object, size_t size, void *arg)
 
 /*
  * After a crash: finishes what table_put() began, counts, claims the entries
- * that have pages of their own, and frees those that nothing links to.
+ * that have pages of their own, and frees those that nothing links to. Pages
+ * that nobody claimed, such as an array that table_flush() did not get to
+ * free, are left to kho_free_unclaimed().
  */
 int table_recover(struct table *table)
 {
@@ -759,7 +750,7 @@ int table_recover(struct table *table)
 				   (struct kvtable_entry *)at(table, redo[i]));
 		publish(&table->root->redo, 0);
 	}
-	for (next = map->first[0].next; next; next = node->next) {
+	for (next = map->head.next; next; next = node->next) {
 		node = at(table, next);
 		if (!is_entry(node))
 			continue;
@@ -770,6 +761,7 @@ int table_recover(struct table *table)
 			return -errno;
 	}
 	map->count = count;
+	memset(&table->root->map[!table->root->current], 0, sizeof(*map));
 	swept = kho_kmem_sweep(table->kmem, reachable, table);
 	return swept < 0 ? (int)swept : 0;
 }

@@ -9,6 +9,10 @@
  * change becomes visible with a single store. A program that is killed between
  * any two instructions leaves the table without the change or with it.
  *
+ * The bucket nodes are an array in virtually contiguous memory (vmalloc), so
+ * the array grows in place; small entries come from kmalloc, large ones have
+ * pages of their own.
+ *
  * What can be left behind is an entry that nothing links to, and a count that
  * is off: table_recover() puts that right.
  *
@@ -30,6 +34,7 @@
 
 #include <kho/attach.h>
 #include <kho/kmalloc.h>
+#include <kho/vmalloc.h>
 
 #include "str.h"
 
@@ -57,9 +62,6 @@
 
 /* Bytes of an entry with all that is in it. */
 #define KVTABLE_ENTRY_MAX (1ul << 30)
-
-#define KVTABLE_FIRST_BUCKETS 128
-#define KVTABLE_SEGMENTS 20
 
 /**
  * struct kvtable_node - a link of the list
@@ -93,9 +95,9 @@ struct kvtable_entry {
  * @buckets: in use, a power of two
  * @count: entries
  * @seed: of the hash; since version 3
- * @segment: phys of the buckets beyond @first; each segment has as many as
- *           all before it
- * @first: the first buckets
+ * @head: bucket 0, where the list begins; a table of a few entries needs no
+ *        other
+ * @area: the array of the others, by their index; zeros when there are none
  */
 struct kvtable_map {
 	uint64_t buckets;
@@ -103,8 +105,8 @@ struct kvtable_map {
 #if KVSTORE_VERSION >= 3
 	uint64_t seed[2];
 #endif
-	uint64_t segment[KVTABLE_SEGMENTS];
-	struct kvtable_node first[KVTABLE_FIRST_BUCKETS];
+	struct kvtable_node head;
+	struct kho_vmalloc_desc area;
 };
 
 /**
@@ -131,12 +133,14 @@ struct kvtable {
 
 /**
  * struct table - the table in this process
+ * @area: that of the map that counts; NULL when it has none
  * @grow_at: entries from which on it wants more buckets
  */
 struct table {
 	struct kho *kho;
 	struct kho_kmem *kmem;
 	struct kvtable *root;
+	struct kho_vmalloc *area;
 	uint64_t grow_at;
 };
 

@@ -85,6 +85,7 @@ static void attach(struct arena *arena, int fd)
 
 static void detach(struct arena *arena)
 {
+	kho_vmalloc_close(arena->table.area);
 	kho_kmem_close(arena->table.kmem);
 	kho_close(arena->kho);
 	close(arena->fd);
@@ -458,6 +459,28 @@ static void test_grow(void **state)
 	step_through(&arena, &before, &after, grow);
 }
 
+/* The first buckets beside the head of the list. */
+static void grow_first(struct arena *arena)
+{
+	arena->table.grow_at = 0;
+	put(arena, KEYS, 15);
+	table_find(&arena->table, key_of(KEYS));
+}
+
+static void test_grow_first(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	table_flush(&arena.table);
+	memset(&before, 0, sizeof(before));
+	after = before;
+	after.len[KEYS] = 15;
+	step_through(&arena, &before, &after, grow_first);
+}
+
 static void upgrade(struct arena *arena)
 {
 	table_raise_version(&arena->table);
@@ -486,6 +509,7 @@ int main(void)
 		cmocka_unit_test(test_delete_big),
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_grow),
+		cmocka_unit_test(test_grow_first),
 		cmocka_unit_test(test_upgrade),
 	};
 
