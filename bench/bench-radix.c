@@ -350,7 +350,7 @@ static struct result run(const struct set *set, size_t n)
 static void print_cell(double ours, double theirs)
 {
 	if (theirs > 0)
-		printf(" %8.1f (%5.2f)", theirs, ours / theirs);
+		printf(" %8.2f (%5.2f)", theirs, ours / theirs);
 	else
 		printf(" %8s %7s", "-", "");
 }

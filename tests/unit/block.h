@@ -3,26 +3,16 @@
 #ifndef TEST_BLOCK_H
 #define TEST_BLOCK_H
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <cmocka.h>
 
-#include <kho/attach.h>
 #include <kho/block.h>
-#include <kho/pages.h>
 
-#include "seed.h"
+#include "arena.h"
 
 struct fixture {
 	int fd;
-	struct kho_attach_opts opts;
+	unsigned int page_shift;
+	uint64_t max;
 	struct kho_error err;
 	struct kho *kho;
 	struct kho_blocks *blocks;
@@ -40,27 +30,21 @@ static inline uint64_t below(uint64_t n)
 
 static inline void attach(struct fixture *f)
 {
-	f->opts.err = &f->err;
-	if (kho_attach_fd(&f->kho, f->fd, &f->opts))
-		fail_msg("attach: %s", f->err.text);
+	f->kho = arena_attach(f->fd, f->page_shift, f->max);
 }
 
 static inline uint64_t pages_preserved(struct fixture *f)
 {
-	struct kho_pages_info info;
-
-	kho_pages_info(f->kho, &info);
-	return info.preserved;
+	return pages_info(f->kho).preserved;
 }
 
 static inline void create(struct fixture *f, unsigned int page_shift,
 			  uint32_t version, size_t entry_size, uint64_t max)
 {
 	memset(f, 0, sizeof(*f));
-	f->fd = memfd_create("test", MFD_ALLOW_SEALING);
-	assert_true(f->fd >= 0);
-	f->opts.page_shift = page_shift;
-	f->opts.max_size = max;
+	f->fd = make_memfd();
+	f->page_shift = page_shift;
+	f->max = max;
 	f->version = version;
 	f->entry_size = entry_size;
 	attach(f);
@@ -114,19 +98,9 @@ static inline void discard(struct fixture *f)
 	close(f->fd);
 }
 
-/* The arena's bytes, from its phys 0 on. */
-static inline struct kho_mem_array view(struct fixture *f)
-{
-	struct stat st;
-
-	assert_int_equal(fstat(f->fd, &st), 0);
-	return kho_mem_array((char *)kho_ptr(f->kho, 1, 1) - 1,
-			     (size_t)st.st_size, 0, kho_page_shift(f->kho));
-}
-
 static inline struct kho_block_stats verify(struct fixture *f)
 {
-	struct kho_mem_array mem = view(f);
+	struct kho_mem_array mem = arena_bytes(f->kho, f->fd);
 	struct kho_block_stats stats;
 
 	if (kho_block_verify(&mem.mem, f->version, f->entry_size,

@@ -3,21 +3,9 @@
 #ifndef TEST_KMALLOC_H
 #define TEST_KMALLOC_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <cmocka.h>
-
-#include <kho/attach.h>
 #include <kho/kmalloc.h>
-#include <kho/pages.h>
 
-#include "seed.h"
+#include "arena.h"
 
 static inline uint32_t below(uint32_t n)
 {
@@ -26,7 +14,8 @@ static inline uint32_t below(uint32_t n)
 
 struct fixture {
 	int fd;
-	struct kho_attach_opts opts;
+	unsigned int page_shift;
+	uint64_t max;
 	struct kho_error err;
 	struct kho *kho;
 	struct kho_kmem *kmem;
@@ -36,27 +25,21 @@ struct fixture {
 
 static inline void attach(struct fixture *f)
 {
-	f->opts.err = &f->err;
-	if (kho_attach_fd(&f->kho, f->fd, &f->opts))
-		fail_msg("attach: %s", f->err.text);
+	f->kho = arena_attach(f->fd, f->page_shift, f->max);
 }
 
 static inline uint64_t pages_preserved(struct fixture *f)
 {
-	struct kho_pages_info info;
-
-	kho_pages_info(f->kho, &info);
-	return info.preserved;
+	return pages_info(f->kho).preserved;
 }
 
 static inline void create(struct fixture *f, unsigned int page_shift,
 			  uint64_t max)
 {
 	memset(f, 0, sizeof(*f));
-	f->fd = memfd_create("test", MFD_ALLOW_SEALING);
-	assert_true(f->fd >= 0);
-	f->opts.page_shift = page_shift;
-	f->opts.max_size = max;
+	f->fd = make_memfd();
+	f->page_shift = page_shift;
+	f->max = max;
 	attach(f);
 	assert_int_equal(kho_ready(f->kho), 0);
 	assert_int_equal(kho_kmem_create(f->kho, &f->kmem), 0);
@@ -97,15 +80,9 @@ static inline void discard(struct fixture *f)
 
 static inline struct kho_kmem_stats verify(struct fixture *f)
 {
-	uint64_t size = 0;
+	struct kho_mem_array mem = arena_bytes(f->kho, f->fd);
 	struct kho_kmem_stats stats;
-	struct kho_mem_array mem;
-	struct stat st;
 
-	assert_int_equal(fstat(f->fd, &st), 0);
-	size = (uint64_t)st.st_size;
-	mem = kho_mem_array((char *)kho_ptr(f->kho, 1, 1) - 1, size, 0,
-			    kho_page_shift(f->kho));
 	if (kho_kmem_verify(&mem.mem, f->phys, &stats, &f->err))
 		fail_msg("verify: %s", f->err.text);
 	return stats;

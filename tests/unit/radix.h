@@ -3,21 +3,10 @@
 #ifndef TEST_RADIX_H
 #define TEST_RADIX_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#include <cmocka.h>
-
 #include <kho/arena.h>
-#include <kho/attach.h>
-#include <kho/pages.h>
 #include <kho/radix.h>
 
-#include "seed.h"
+#include "arena.h"
 
 static inline uint64_t below(uint64_t n)
 {
@@ -27,7 +16,8 @@ static inline uint64_t below(uint64_t n)
 struct fixture {
 	int fd;
 	unsigned int key_bits;
-	struct kho_attach_opts opts;
+	unsigned int page_shift;
+	uint64_t max;
 	struct kho_error err;
 	struct kho *kho;
 	struct kho_radix *radix;
@@ -36,28 +26,17 @@ struct fixture {
 
 static inline void attach(struct fixture *f)
 {
-	f->opts.err = &f->err;
-	if (kho_attach_fd(&f->kho, f->fd, &f->opts))
-		fail_msg("attach: %s", f->err.text);
-}
-
-static inline struct kho_pages_info pages_info(struct fixture *f)
-{
-	struct kho_pages_info info;
-
-	kho_pages_info(f->kho, &info);
-	return info;
+	f->kho = arena_attach(f->fd, f->page_shift, f->max);
 }
 
 static inline void create(struct fixture *f, unsigned int page_shift,
 			  unsigned int key_bits, uint64_t max)
 {
 	memset(f, 0, sizeof(*f));
-	f->fd = memfd_create("test", MFD_ALLOW_SEALING);
-	assert_true(f->fd >= 0);
+	f->fd = make_memfd();
 	f->key_bits = key_bits;
-	f->opts.page_shift = page_shift;
-	f->opts.max_size = max;
+	f->page_shift = page_shift;
+	f->max = max;
 	attach(f);
 	assert_int_equal(kho_ready(f->kho), 0);
 	assert_int_equal(kho_radix_create(f->kho, key_bits, &f->radix), 0);

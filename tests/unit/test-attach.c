@@ -6,28 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libfdt.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-#include <cmocka.h>
 
 #include <kho/arena.h>
-#include <kho/attach.h>
-#include <kho/pages.h>
 #include <kho/tracker.h>
 #include <kho/tree.h>
 
+#include "arena.h"
 #include "crc32c.h"
-#include "seed.h"
 
 #define MIB (1ul << 20)
 
@@ -36,14 +24,6 @@ KHO_COMPONENT(leaf, .read = { 1, 2 }, .write = { 1, 2 },
 KHO_COMPONENT(app, .read = { 1, 3 }, .write = { 1, 3 }, .deps = { "leaf" });
 
 static struct kho_error why;
-
-static int make_memfd(void)
-{
-	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	assert_true(fd >= 0);
-	return fd;
-}
 
 static int try_attach(struct kho **kho, int fd, struct kho_report **report)
 {

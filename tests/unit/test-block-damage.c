@@ -42,8 +42,6 @@ static struct kho_block_v2 *v2_of(struct image *image, int b)
 
 static void image_make(struct image *image, uint32_t version)
 {
-	struct kho_mem_array mem;
-
 	create(&image->f, 12, version, 64, 1 << 21);
 	image->header = version == 1 ? 16 : 24;
 	image->capacity = (4096 - image->header) / 64;
@@ -54,10 +52,7 @@ static void image_make(struct image *image, uint32_t version)
 					   kho_block_get(image->f.blocks,
 							 b * image->capacity)) -
 				  image->header;
-	mem = view(&image->f);
-	image->len = mem.len;
-	image->bytes = malloc(mem.len);
-	memcpy(image->bytes, mem.data, mem.len);
+	image->bytes = arena_copy(image->f.fd, &image->len);
 	assert_int_equal(image_verify(image, &image->stats, NULL), 0);
 	assert_int_equal(image->stats.entries,
 			 2 * image->capacity + LAST_ENTRIES);

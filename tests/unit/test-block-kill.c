@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Programs that are killed while they append and drop entries. */
 #include <errno.h>
-#include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
 
 #include "block.h"
+#include "step.h"
 
 /* Of 1000 bytes: four to a page. */
 #define ENTRY_SIZE 1000
@@ -31,8 +28,10 @@ static void child_attach(struct fixture *f)
 
 #define KILL_ROUNDS 60
 
-static void kill_child(struct fixture *f, struct shared *shared)
+static void kill_child(void *fixture, void *arg)
 {
+	struct fixture *f = fixture;
+	struct shared *shared = arg;
 	uint64_t n;
 
 	child_attach(f);
@@ -73,15 +72,10 @@ static void kill_recover(struct fixture *f, const struct shared *shared)
 
 static void kills(void **state)
 {
-	struct shared *shared = mmap(NULL, sizeof(*shared),
-				     PROT_READ | PROT_WRITE,
-				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *shared = shared_memory(sizeof(*shared));
 	struct fixture f;
-	int status;
-	pid_t pid;
 
 	(void)state;
-	assert_true(shared != MAP_FAILED);
 	for (int i = 0; i < KILL_ROUNDS; i++) {
 		if (i % (KILL_ROUNDS / 2) == 0) {
 			if (i)
@@ -89,20 +83,7 @@ static void kills(void **state)
 			create(&f, 12, i ? 2 : 1, ENTRY_SIZE, 1 << 26);
 		}
 		detach(&f);
-		shared->ready = 0;
-		rnd();
-		pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0)
-			kill_child(&f, shared);
-		while (!__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) &&
-		       waitpid(pid, &status, WNOHANG) == 0)
-			usleep(100);
-		usleep((useconds_t)below(5000));
-		kill(pid, SIGKILL);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status));
-		assert_int_equal(WTERMSIG(status), SIGKILL);
+		kill_soon(kill_child, &f, shared, &shared->ready, 5000);
 		kill_recover(&f, shared);
 	}
 	munmap(shared, sizeof(*shared));
@@ -111,24 +92,21 @@ static void kills(void **state)
 
 /* ---- A kill after each single instruction ---- */
 
-#define NO_PTRACE 77
-
 /* How many entries there are, one call after the other. */
 static const uint64_t counts[] = { 0,  1, 2, 3, 4, 5, 6, 7, 8, 9,
 				   10, 9, 5, 6, 4, 5, 4, 2, 0, 1 };
 #define CALLS (sizeof(counts) / sizeof(counts[0]) - 1)
 
-static void step_child(struct fixture *f)
+static void step_child(void *fixture)
 {
+	struct fixture *f = fixture;
 	uint8_t entry[ENTRY_SIZE];
 
 	child_attach(f);
 	/* Getting pages is not what is looked at, giving them back is. */
 	if (kho_block_grow(f->blocks, 12))
 		_exit(1);
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
-		_exit(NO_PTRACE);
-	raise(SIGSTOP);
+	step_begin();
 	for (size_t i = 0; i < CALLS; i++) {
 		memset(entry, (int)i, sizeof(entry));
 		if (counts[i + 1] < counts[i])
@@ -137,14 +115,6 @@ static void step_child(struct fixture *f)
 			_exit(1);
 	}
 	_exit(0);
-}
-
-/* One instruction further; false when the child has ended. */
-static bool step(pid_t pid, int *status)
-{
-	assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
-	assert_int_equal(waitpid(pid, status, 0), pid);
-	return WIFSTOPPED(*status);
 }
 
 struct look {
@@ -182,70 +152,60 @@ static bool same(const struct look *a, const struct look *b)
 	return a->n == b->n && !memcmp(a->call, b->call, a->n);
 }
 
-/* Seen from outside after every instruction: the old entries or the new ones. */
-static void step_through(struct fixture *f, pid_t pid, const uint8_t *arena)
-{
-	struct kho_mem_array mem = kho_mem_array(arena, 1 << 21, 0, 12);
-	const struct kho_block_root *root =
-		(const void *)(arena + f->root_phys);
-	uint64_t steps = 0, between = 0;
-	struct look old, new = after_calls(1), seen;
-	size_t calls = 0;
-	int status;
+/* What was seen so far of the child's calls. */
+struct progress {
+	const struct fixture *f;
+	struct look old, new;
+	size_t calls;
+	uint64_t between;
+};
 
-	old = after_calls(0);
-	while (step(pid, &status)) {
-		steps++;
-		memset(&seen, 0, sizeof(seen));
-		if (kho_block_walk(&mem.mem, f->version, ENTRY_SIZE,
-				   root->first.phys, look_at, &seen, &f->err))
-			fail_msg("after %" PRIu64 " instructions: %s", steps,
-				 f->err.text);
-		if (same(&seen, &old))
-			continue;
-		if (!same(&seen, &new)) {
-			/* A prefix, while version 1 drops entries. */
-			assert_int_equal(f->version, 1);
-			assert_in_range(seen.n, new.n + 1, old.n - 1);
-			assert_memory_equal(seen.call, old.call, seen.n);
-			between++;
-			continue;
-		}
-		calls++;
-		old = new;
-		new = after_calls(calls + 1 <= CALLS ? calls + 1 : CALLS);
+/* Seen from outside after every instruction: the old entries or the new ones. */
+static int look_on(const struct kho_mem *mem, void *arg, struct kho_error *err)
+{
+	struct progress *p = arg;
+	struct kho_block_root root;
+	struct look seen = { 0 };
+	int ret;
+
+	ret = kho_mem_read(mem, p->f->root_phys, &root, sizeof(root));
+	assert_int_equal(ret, 0);
+	ret = kho_block_walk(mem, p->f->version, ENTRY_SIZE, root.first.phys,
+			     look_at, &seen, err);
+	if (ret)
+		return ret;
+	if (same(&seen, &p->old))
+		return 0;
+	if (!same(&seen, &p->new)) {
+		/* A prefix, while version 1 drops entries. */
+		assert_int_equal(p->f->version, 1);
+		assert_in_range(seen.n, p->new.n + 1, p->old.n - 1);
+		assert_memory_equal(seen.call, p->old.call, seen.n);
+		p->between++;
+		return 0;
 	}
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-	assert_int_equal(calls, CALLS);
-	print_message("# v%u: sound after each of %" PRIu64
-		      " instructions, between old and new after %" PRIu64 "\n",
-		      f->version, steps, between);
+	p->calls++;
+	p->old = p->new;
+	p->new = after_calls(p->calls < CALLS ? p->calls + 1 : CALLS);
+	return 0;
 }
 
 static void every_instruction(void **state)
 {
 	struct fixture f;
-	uint8_t *arena;
-	int status;
-	pid_t pid;
 
 	(void)state;
 	for (uint32_t version = 1; version <= 2; version++) {
+		struct progress p = { .f = &f,
+				      .old = after_calls(0),
+				      .new = after_calls(1) };
+
 		create(&f, 12, version, ENTRY_SIZE, 1 << 21);
 		detach(&f);
-		pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0)
-			step_child(&f);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PTRACE)
-			exit(NO_PTRACE);
-		assert_true(WIFSTOPPED(status));
-		arena = mmap(NULL, 1 << 21, PROT_READ, MAP_SHARED, f.fd, 0);
-		assert_true(arena != MAP_FAILED);
-		step_through(&f, pid, arena);
-		munmap(arena, 1 << 21);
+		step_through(step_child, &f, f.fd, 1 << 21, look_on, &p);
+		assert_int_equal(p.calls, CALLS);
+		print_message("# v%u: between old and new after %" PRIu64 "\n",
+			      version, p.between);
 		attach(&f);
 		restore(&f);
 		assert_int_equal(kho_block_count(f.blocks), counts[CALLS]);

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "block.h"
+#include "heap.h"
 
 static const unsigned int page_shifts[] = { 12, 14, 16 };
 
@@ -14,37 +15,6 @@ static const unsigned int page_shifts[] = { 12, 14, 16 };
 #else
 #define SCALE 1
 #endif
-
-/* ---- Failing allocations on the heap: linked with --wrap ---- */
-
-static int fail_in = -1; /* allocations that still succeed; -1: all */
-
-static bool heap_fails(void)
-{
-	if (fail_in < 0)
-		return false;
-	if (fail_in > 0) {
-		fail_in--;
-		return false;
-	}
-	errno = ENOMEM;
-	return true;
-}
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return heap_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return heap_fails() ? NULL : __real_calloc(n, size);
-}
 
 /* ---- Bytes ---- */
 
@@ -208,7 +178,7 @@ static void reads_the_bytes(void **state)
 				  b < 2 ? kho_phys(f.kho, page[b + 1]) : 0);
 		f.root->first.phys = kho_phys(f.kho, page[0]);
 
-		mem = view(&f);
+		mem = arena_bytes(f.kho, f.fd);
 		assert_int_equal(kho_block_walk(&mem.mem, version, 72,
 						f.root->first.phys, see, &seen,
 						&f.err),
@@ -278,7 +248,7 @@ static void refuses_bad_arguments(void **state)
 				 -EINVAL);
 		assert_int_equal(kho_block_create(f.kho, 3, 8, &root, &blocks),
 				 -ERANGE);
-		mem = view(&f);
+		mem = arena_bytes(f.kho, f.fd);
 		assert_int_equal(kho_block_verify(&mem.mem, 0, 8, 0, NULL,
 						  NULL),
 				 -EPROTONOSUPPORT);
@@ -341,7 +311,7 @@ static void versions_are_told_apart(void **state)
 	create(&f, 12, 0, 40, 1 << 26);
 	append(&f, 1);
 	assert_memory_equal(kho_ptr(f.kho, f.root->first.phys, 4), "KBLK", 4);
-	mem = view(&f);
+	mem = arena_bytes(f.kho, f.fd);
 	assert_int_equal(kho_block_verify(&mem.mem, 2, 0, f.root->first.phys,
 					  &stats, NULL),
 			 0);

@@ -45,7 +45,6 @@ static int image_verify(struct image *image, struct kho_kmem_stats *stats,
 static void image_make(struct image *image)
 {
 	static const size_t size[] = { 2000, 100, 8 };
-	struct stat st;
 	uint64_t link;
 
 	create(&image->f, 12, 1 << 26);
@@ -59,11 +58,7 @@ static void image_make(struct image *image)
 	for (int s = 0; s < 3; s++)
 		for (int i = 0; i < 20; i++)
 			assert_non_null(kho_kmalloc(image->f.kmem, size[s]));
-	assert_int_equal(fstat(image->f.fd, &st), 0);
-	image->len = (size_t)st.st_size;
-	image->bytes = malloc(image->len);
-	assert_int_equal(pread(image->f.fd, image->bytes, image->len, 0),
-			 image->len);
+	image->bytes = arena_copy(image->f.fd, &image->len);
 	link = image_head(image)->slabs;
 	for (int s = 0; s < IMAGE_SLABS; s++) {
 		image->slab[s] = link & ~0xffffull;

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Programs that are killed while they allocate and free. */
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
 
+#include "clear.h"
 #include "kmalloc.h"
+#include "step.h"
 
 #define KILL_SLOTS 200
 #define KILL_THREADS 2
@@ -60,8 +58,10 @@ static void *kill_worker(void *arg)
 	return NULL;
 }
 
-static void kill_child(struct fixture *f, struct shared *shared)
+static void kill_child(void *fixture, void *arg)
 {
+	struct fixture *f = fixture;
+	struct shared *shared = arg;
 	struct worker w[KILL_THREADS];
 	pthread_t thread;
 
@@ -129,33 +129,15 @@ static void kill_recover(struct fixture *f, struct shared *shared)
 
 static void kills(void **state)
 {
-	struct shared *shared = mmap(NULL, sizeof(*shared),
-				     PROT_READ | PROT_WRITE,
-				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *shared = shared_memory(sizeof(*shared));
 	struct fixture f;
-	int status;
-	pid_t pid;
 
 	(void)state;
-	assert_true(shared != MAP_FAILED);
 	create(&f, 12, 1 << 26);
 	shared->phys = f.phys;
 	for (int i = 0; i < KILL_ROUNDS; i++) {
 		detach(&f);
-		shared->ready = 0;
-		rnd();
-		pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0)
-			kill_child(&f, shared);
-		while (!__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) &&
-		       waitpid(pid, &status, WNOHANG) == 0)
-			usleep(100);
-		usleep(below(10000));
-		kill(pid, SIGKILL);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status));
-		assert_int_equal(WTERMSIG(status), SIGKILL);
+		kill_soon(kill_child, &f, shared, &shared->ready, 10000);
 		kill_recover(&f, shared);
 	}
 	munmap(shared, sizeof(*shared));
@@ -164,41 +146,17 @@ static void kills(void **state)
 
 /* ---- A kill after each single instruction ---- */
 
-/*
- * Clearing a new slab, which nothing refers to yet, is many instructions of no
- * interest: between two SIGUSR1 the child may run. Linked with --wrap.
- */
-static bool stepping;
-
-void *__real_memset(void *p, int byte, size_t n);
-void *__wrap_memset(void *p, int byte, size_t n);
-
-void *__wrap_memset(void *p, int byte, size_t n)
-{
-	bool skipped = stepping && n >= 4096;
-
-	if (skipped)
-		raise(SIGUSR1);
-	__real_memset(p, byte, n);
-	if (skipped)
-		raise(SIGUSR1);
-	return p;
-}
-
-#define NO_PTRACE 77
-
 /* Makes three slabs, gives back the one in the middle, empties another. */
-static void step_child(struct fixture *f)
+static void step_child(void *fixture)
 {
+	struct fixture *f = fixture;
 	void *object[70];
 
 	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
 	    kho_kmem_restore(f->kho, f->phys, &f->kmem, NULL) ||
 	    kho_ready(f->kho))
 		_exit(1);
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
-		_exit(NO_PTRACE);
-	raise(SIGSTOP);
+	step_begin();
 	stepping = true;
 	for (int i = 0; i < 70; i++)
 		object[i] = kho_kmalloc(f->kmem, 2048);
@@ -207,67 +165,45 @@ static void step_child(struct fixture *f)
 	_exit(0);
 }
 
-/* One instruction further; false when the child has ended. */
-static bool step(pid_t pid, int *status)
-{
-	assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
-	assert_int_equal(waitpid(pid, status, 0), pid);
-	if (WIFSTOPPED(*status) && WSTOPSIG(*status) == SIGUSR1) {
-		assert_int_equal(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
-		assert_int_equal(waitpid(pid, status, 0), pid);
-	}
-	return WIFSTOPPED(*status);
-}
+struct progress {
+	uint64_t phys; /* of the cache */
+	struct kho_kmem_stats stats;
+	uint64_t changes;
+};
 
 /*
  * Seen from outside after every instruction, the cache is always sound, and
  * one object at a time comes or goes.
  */
+static int look_on(const struct kho_mem *mem, void *arg, struct kho_error *err)
+{
+	struct progress *p = arg;
+	uint64_t objects = p->stats.objects, slabs = p->stats.slabs;
+	int ret = kho_kmem_verify(mem, p->phys, &p->stats, err);
+
+	if (ret)
+		return ret;
+	assert_in_range(p->stats.objects + 1, objects, objects + 2);
+	assert_in_range(p->stats.slabs + 1, slabs, slabs + 2);
+	assert_true(p->stats.objects == objects || p->stats.slabs == slabs);
+	p->changes += p->stats.objects != objects || p->stats.slabs != slabs;
+	return 0;
+}
+
 static void every_instruction(void **state)
 {
-	uint64_t steps = 0, changes = 0, objects = 0, slabs = 0;
-	struct kho_kmem_stats stats;
-	struct kho_mem_array mem;
+	struct progress p = { 0 };
 	struct fixture f;
-	int status;
-	pid_t pid;
 
 	(void)state;
 	create(&f, 12, 1 << 21);
 	assert_non_null(kho_kmalloc(f.kmem, 8));
+	p.phys = f.phys;
+	p.stats = verify(&f);
 	detach(&f);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		step_child(&f);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PTRACE)
-		skip();
-	assert_true(WIFSTOPPED(status));
-	mem = kho_mem_array(mmap(NULL, 1 << 21, PROT_READ, MAP_SHARED, f.fd, 0),
-			    1 << 21, 0, 12);
-	assert_true(mem.data != MAP_FAILED);
-	assert_int_equal(kho_kmem_verify(&mem.mem, f.phys, &stats, NULL), 0);
-	objects = stats.objects;
-	slabs = stats.slabs;
-	while (step(pid, &status)) {
-		steps++;
-		if (kho_kmem_verify(&mem.mem, f.phys, &stats, &f.err))
-			fail_msg("after %" PRIu64 " instructions: %s", steps,
-				 f.err.text);
-		assert_in_range(stats.objects + 1, objects, objects + 2);
-		assert_in_range(stats.slabs + 1, slabs, slabs + 2);
-		assert_true(stats.objects == objects || stats.slabs == slabs);
-		changes += stats.objects != objects || stats.slabs != slabs;
-		objects = stats.objects;
-		slabs = stats.slabs;
-	}
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	step_through(step_child, &f, f.fd, 1 << 21, look_on, &p);
 	/* 70 objects came, 62 went; 3 slabs came, 1 went. */
-	assert_int_equal(changes, 70 + 62 + 3 + 1);
-	print_message("# sound after each of %" PRIu64 " instructions\n",
-		      steps);
-	munmap((void *)(uintptr_t)mem.data, 1 << 21);
+	assert_int_equal(p.changes, 70 + 62 + 3 + 1);
 	attach(&f);
 	restore(&f);
 	assert_int_equal(count(&f), 9);

@@ -8,42 +8,15 @@
 #include <kho/abi/kmalloc.h>
 
 #include "crc32c.h"
+#include "heap.h"
 #include "kmalloc.h"
 
 static const unsigned int page_shifts[] = { 12, 14, 16 };
 
 /* ---- Failing allocations on the heap: linked with --wrap ---- */
 
-static int fail_in = -1; /* allocations that still succeed; -1: all */
-
-static bool heap_fails(void)
-{
-	if (fail_in < 0)
-		return false;
-	if (fail_in > 0) {
-		fail_in--;
-		return false;
-	}
-	errno = ENOMEM;
-	return true;
-}
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
 void *__real_aligned_alloc(size_t align, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return heap_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return heap_fails() ? NULL : __real_calloc(n, size);
-}
 
 void *__wrap_aligned_alloc(size_t align, size_t size)
 {

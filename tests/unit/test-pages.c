@@ -6,58 +6,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <cmocka.h>
 
-#include <kho/attach.h>
-#include <kho/pages.h>
 #include <kho/tree.h>
 
-#include "seed.h"
+#include "arena.h"
 
 #define MIB (1ul << 20)
-
-static int make_memfd(void)
-{
-	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
-static struct kho *attach(int fd, uint64_t max, unsigned int shift)
-{
-	struct kho_error err = { 0 };
-	struct kho_attach_opts opts = { .max_size = max,
-					.page_shift = shift,
-					.err = &err };
-	struct kho *kho;
-
-	if (kho_attach_fd(&kho, fd, &opts))
-		fail_msg("%s", err.text);
-	return kho;
-}
 
 static struct kho *reattach(struct kho *kho, int fd, uint64_t max)
 {
 	kho_close(kho);
-	return attach(fd, max, 0);
-}
-
-static struct kho_pages_info info(struct kho *kho)
-{
-	struct kho_pages_info i;
-
-	kho_pages_info(kho, &i);
-	return i;
+	return arena_attach(fd, 0, max);
 }
 
 static void orders(void **state)
@@ -67,8 +26,8 @@ static void orders(void **state)
 	(void)state;
 	for (size_t s = 0; s < 3; s++) {
 		int fd = make_memfd();
-		struct kho *kho = attach(fd, 4096 * MIB, shifts[s]);
-		uint64_t before = info(kho).allocated;
+		struct kho *kho = arena_attach(fd, shifts[s], 4096 * MIB);
+		uint64_t before = pages_info(kho).allocated;
 
 		assert_int_equal(kho_page_shift(kho), shifts[s]);
 		for (unsigned int o = 0; o + shifts[s] <= 26; o++) {
@@ -84,7 +43,7 @@ static void orders(void **state)
 			assert_int_equal(kho_free_folio(kho, folio), 0);
 			assert_int_equal(kho_free_folio(kho, folio), -EINVAL);
 		}
-		assert_int_equal(info(kho).allocated, before);
+		assert_int_equal(pages_info(kho).allocated, before);
 		assert_null(kho_alloc_folio(kho, 30 - shifts[s] + 1));
 		assert_int_equal(errno, EINVAL);
 		kho_close(kho);
@@ -96,7 +55,7 @@ static void orders(void **state)
 static void largest_folio(void **state)
 {
 	int fd = make_memfd();
-	struct kho *kho = attach(fd, 2048 * MIB, 0);
+	struct kho *kho = arena_attach(fd, 0, 2048 * MIB);
 	void *folio = kho_alloc_folio(kho, 18);
 
 	(void)state;
@@ -112,7 +71,7 @@ static void largest_folio(void **state)
 static void misuse_is_refused(void **state)
 {
 	int fd = make_memfd();
-	struct kho *kho = attach(fd, 64 * MIB, 0);
+	struct kho *kho = arena_attach(fd, 0, 64 * MIB);
 	char *folio = kho_alloc_folio(kho, 2), *pages = kho_alloc_pages(kho, 5);
 	int local;
 
@@ -154,7 +113,7 @@ static void misuse_is_refused(void **state)
 static void maximum_size(void **state)
 {
 	int fd = make_memfd();
-	struct kho *kho = attach(fd, 8 * MIB, 0);
+	struct kho *kho = arena_attach(fd, 0, 8 * MIB);
 	void *all[4096];
 	struct kho_pages_info full;
 	size_t n = 0;
@@ -164,7 +123,7 @@ static void maximum_size(void **state)
 		n++;
 	assert_int_equal(errno, ENOSPC);
 	/* All but the superblock, the root FDT, and the tracker. */
-	full = info(kho);
+	full = pages_info(kho);
 	assert_int_equal(full.total, 2048);
 	assert_int_equal(full.free, 0);
 	assert_int_equal(full.preserved, n + 1);
@@ -184,7 +143,7 @@ static void maximum_size(void **state)
 static void freed_memory_goes_back(void **state)
 {
 	int fd = make_memfd();
-	struct kho *kho = attach(fd, 1024 * MIB, 0);
+	struct kho *kho = arena_attach(fd, 0, 1024 * MIB);
 	void *big = kho_alloc_folio(kho, 15);
 	struct stat st;
 
@@ -205,7 +164,7 @@ static void freed_memory_goes_back(void **state)
 static void unpreserved_is_gone(void **state)
 {
 	int fd = make_memfd();
-	struct kho *kho = attach(fd, 1024 * MIB, 0);
+	struct kho *kho = arena_attach(fd, 0, 1024 * MIB);
 	char *kept = kho_alloc_preserve(kho, 100), *lost;
 	uint64_t phys = kho_phys(kho, kept);
 	struct stat st;
@@ -215,7 +174,7 @@ static void unpreserved_is_gone(void **state)
 	lost = kho_alloc_folio(kho, 14);
 	memset(lost, 1, 64 * MIB);
 	kho_close(kho);
-	kho = attach(fd, 1024 * MIB, 0);
+	kho = arena_attach(fd, 0, 1024 * MIB);
 	assert_int_equal(kho_preserve_folio(kho, kept), -EROFS);
 	assert_null(kho_alloc_folio(kho, 0));
 	assert_int_equal(errno, EROFS);
@@ -229,7 +188,7 @@ static void unpreserved_is_gone(void **state)
 	fstat(fd, &st);
 	assert_true((uint64_t)st.st_blocks * 512 <= 4 * MIB);
 	/* The root FDT and `kept`. */
-	assert_int_equal(info(kho).allocated, 2);
+	assert_int_equal(pages_info(kho).allocated, 2);
 	kho_close(kho);
 	close(fd);
 }
@@ -237,7 +196,7 @@ static void unpreserved_is_gone(void **state)
 static void free_unclaimed(void **state)
 {
 	int fd = make_memfd();
-	struct kho *kho = attach(fd, 64 * MIB, 0);
+	struct kho *kho = arena_attach(fd, 0, 64 * MIB);
 	uint64_t keep = kho_phys(kho, kho_alloc_preserve(kho, 1));
 
 	(void)state;
@@ -246,10 +205,10 @@ static void free_unclaimed(void **state)
 	kho = reattach(kho, fd, 64 * MIB);
 	assert_non_null(kho_restore_folio(kho, keep));
 	assert_int_equal(kho_ready(kho), 0);
-	assert_int_equal(info(kho).unclaimed, 200);
+	assert_int_equal(pages_info(kho).unclaimed, 200);
 	assert_int_equal(kho_free_unclaimed(kho), 200);
 	assert_int_equal(kho_free_unclaimed(kho), 0);
-	assert_int_equal(info(kho).preserved, 2);
+	assert_int_equal(pages_info(kho).preserved, 2);
 	kho_close(kho);
 	close(fd);
 }
@@ -257,7 +216,7 @@ static void free_unclaimed(void **state)
 static void ranges_are_restored_as_given(void **state)
 {
 	int fd = make_memfd();
-	struct kho *kho = attach(fd, 64 * MIB, 0);
+	struct kho *kho = arena_attach(fd, 0, 64 * MIB);
 	char *pages = kho_alloc_pages(kho, 13);
 	uint64_t phys = kho_phys(kho, pages);
 
@@ -272,7 +231,7 @@ static void ranges_are_restored_as_given(void **state)
 	assert_null(kho_restore_pages(kho, phys + 4096, 13));
 	assert_null(kho_restore_pages(kho, phys + 4096, SIZE_MAX));
 	assert_null(kho_restore_pages(kho, phys + 4096, 0));
-	assert_int_equal(info(kho).unclaimed, 12);
+	assert_int_equal(pages_info(kho).unclaimed, 12);
 	pages = kho_restore_pages(kho, phys + 4096, 12);
 	assert_non_null(pages);
 	assert_null(kho_restore_pages(kho, phys + 4096, 12));
@@ -368,7 +327,7 @@ static void model(void **state)
 	enum { BLOCKS = 400, OPS = 60000 };
 	struct block *blocks = calloc(BLOCKS, sizeof(*blocks));
 	int fd = make_memfd();
-	struct kho *kho = attach(fd, 16 * MIB, 0);
+	struct kho *kho = arena_attach(fd, 0, 16 * MIB);
 	size_t n = 0, handovers = 0, full = 0;
 
 	(void)state;
@@ -408,8 +367,8 @@ static void model(void **state)
 				pages += b->pages;
 				i++;
 			}
-			assert_int_equal(info(kho).unclaimed, 0);
-			assert_int_equal(info(kho).preserved, pages + 1);
+			assert_int_equal(pages_info(kho).unclaimed, 0);
+			assert_int_equal(pages_info(kho).preserved, pages + 1);
 			assert_int_equal(kho_ready(kho), 0);
 		}
 	}
@@ -417,8 +376,8 @@ static void model(void **state)
 	assert_true(full > 10);
 	for (size_t i = 0; i < n; i++)
 		block_free(kho, &blocks[i]);
-	assert_int_equal(info(kho).allocated, 1);
-	assert_int_equal(info(kho).preserved, 1);
+	assert_int_equal(pages_info(kho).allocated, 1);
+	assert_int_equal(pages_info(kho).preserved, 1);
 	kho_close(kho);
 	close(fd);
 	free(blocks);
@@ -456,7 +415,7 @@ static void *hammer(void *arg)
 static void threads(void **state)
 {
 	int fd = make_memfd();
-	struct kho *kho = attach(fd, 256 * MIB, 0);
+	struct kho *kho = arena_attach(fd, 0, 256 * MIB);
 	pthread_t tid[4];
 	void *ret;
 
@@ -467,7 +426,7 @@ static void threads(void **state)
 		assert_int_equal(pthread_join(tid[i], &ret), 0);
 		assert_null(ret);
 	}
-	assert_int_equal(info(kho).allocated, 1);
+	assert_int_equal(pages_info(kho).allocated, 1);
 	kho_close(kho);
 	close(fd);
 }

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
-#include <sys/stat.h>
 
 #include "radix.h"
 
@@ -72,17 +71,11 @@ static void image_nodes(struct image *image)
 
 static void image_make(struct image *image)
 {
-	struct stat st;
-
 	memset(image, 0, sizeof(*image));
 	create(&image->f, 12, KEY_BITS, 1 << 21);
 	for (size_t i = 0; i < KEYS; i++)
 		assert_int_equal(kho_radix_add(image->f.radix, keys[i]), 0);
-	assert_int_equal(fstat(image->f.fd, &st), 0);
-	image->len = (size_t)st.st_size;
-	image->bytes = malloc(image->len);
-	assert_int_equal(pread(image->f.fd, image->bytes, image->len, 0),
-			 image->len);
+	image->bytes = arena_copy(image->f.fd, &image->len);
 	image_nodes(image);
 	assert_int_equal(image_verify(image, &image->stats, NULL), 0);
 	assert_int_equal(image->stats.keys, KEYS);

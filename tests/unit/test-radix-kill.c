@@ -3,13 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
 
+#include "clear.h"
 #include "radix.h"
 #include "radix/private.h"
+#include "step.h"
 
 #define LEAF (1ull << 15) /* keys of a leaf, with 4 KiB pages */
 #define KILL_THREADS 2
@@ -83,8 +82,10 @@ static void *kill_worker(void *arg)
 	return NULL;
 }
 
-static void kill_child(struct fixture *f, struct shared *shared)
+static void kill_child(void *fixture, void *arg)
 {
+	struct fixture *f = fixture;
+	struct shared *shared = arg;
 	struct worker w[KILL_THREADS];
 	pthread_t thread;
 
@@ -136,86 +137,45 @@ static void kill_recover(struct fixture *f, struct shared *shared,
 			KILL_THREADS * (64 + LEVELS_MAX));
 	stats = verify(f);
 	assert_int_equal(stats.keys, keys);
-	assert_int_equal(pages_info(f).preserved, others + stats.nodes);
+	assert_int_equal(pages_info(f->kho).preserved, others + stats.nodes);
 }
 
 static void kills(void **state)
 {
-	struct shared *shared = mmap(NULL, sizeof(*shared),
-				     PROT_READ | PROT_WRITE,
-				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *shared = shared_memory(sizeof(*shared));
 	struct fixture f;
 	uint64_t others;
-	int status;
-	pid_t pid;
 
 	(void)state;
-	assert_true(shared != MAP_FAILED);
 	create(&f, 12, 53, 1 << 26);
-	others = pages_info(&f).preserved - 1;
+	others = pages_info(f.kho).preserved - 1;
 	for (int i = 0; i < KILL_ROUNDS; i++) {
 		detach(&f);
-		shared->ready = 0;
-		rnd();
-		pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0)
-			kill_child(&f, shared);
-		while (!__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) &&
-		       waitpid(pid, &status, WNOHANG) == 0)
-			usleep(100);
-		usleep((useconds_t)below(10000));
-		kill(pid, SIGKILL);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status));
-		assert_int_equal(WTERMSIG(status), SIGKILL);
+		kill_soon(kill_child, &f, shared, &shared->ready, 10000);
 		kill_recover(&f, shared, others);
 	}
 	/* Whatever the kills have left serves, or goes with the set. */
 	assert_int_equal(kho_radix_destroy(f.radix), 0);
 	f.radix = NULL;
-	assert_int_equal(pages_info(&f).preserved, others);
+	assert_int_equal(pages_info(f.kho).preserved, others);
 	munmap(shared, sizeof(*shared));
 	discard(&f);
 }
 
 /* ---- A kill after each single instruction ---- */
 
-/*
- * Clearing a new page, which nothing refers to yet, is many instructions of no
- * interest: between two SIGUSR1 the child may run. Linked with --wrap.
- */
-static bool stepping;
-
-void *__real_memset(void *p, int byte, size_t n);
-void *__wrap_memset(void *p, int byte, size_t n);
-
-void *__wrap_memset(void *p, int byte, size_t n)
-{
-	bool skipped = stepping && n >= 4096;
-
-	if (skipped)
-		raise(SIGUSR1);
-	__real_memset(p, byte, n);
-	if (skipped)
-		raise(SIGUSR1);
-	return p;
-}
-
-#define NO_PTRACE 77
-
 #define KEY_A (5 * LEAF)
 #define KEY_B (1ull << 30)
 
-static void step_child(struct fixture *f)
+static void step_child(void *fixture)
 {
+	struct fixture *f = fixture;
+
 	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
 	    kho_radix_restore(f->kho, f->root, f->key_bits, &f->radix, NULL) ||
 	    kho_ready(f->kho))
 		_exit(1);
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
-		_exit(NO_PTRACE);
-	raise(SIGSTOP);
+	step_begin();
 	stepping = true;
 	kho_radix_add(f->radix, KEY_A);
 	kho_radix_add(f->radix, KEY_B);
@@ -250,62 +210,43 @@ static const struct {
 
 #define STEPS (sizeof(steps) / sizeof(steps[0]))
 
-/* One instruction further; false when the child has ended. */
-static bool step(pid_t pid, int *status)
-{
-	assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
-	assert_int_equal(waitpid(pid, status, 0), pid);
-	if (WIFSTOPPED(*status) && WSTOPSIG(*status) == SIGUSR1) {
-		assert_int_equal(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
-		assert_int_equal(waitpid(pid, status, 0), pid);
-	}
-	return WIFSTOPPED(*status);
-}
+struct progress {
+	const struct fixture *f;
+	size_t at;
+};
 
 /* Seen from outside after every instruction, the set is sound. */
-static void every_instruction(void **state)
+static int look_on(const struct kho_mem *mem, void *arg, struct kho_error *err)
 {
 	struct kho_radix_stats stats;
-	struct kho_mem_array mem;
-	uint64_t n = 0;
+	struct progress *p = arg;
+	int ret;
+
+	ret = kho_radix_verify(mem, p->f->root, p->f->key_bits, &stats, err);
+	if (ret)
+		return ret;
+	if (p->at + 1 < STEPS && (stats.keys != steps[p->at].keys ||
+				  stats.nodes != steps[p->at].nodes))
+		p->at++;
+	if (stats.keys == steps[p->at].keys &&
+	    stats.nodes == steps[p->at].nodes)
+		return 0;
+	snprintf(err->text, sizeof(err->text),
+		 "%" PRIu64 " keys, %" PRIu64 " nodes instead of step %zu",
+		 stats.keys, stats.nodes, p->at);
+	return -1;
+}
+
+static void every_instruction(void **state)
+{
 	struct fixture f;
-	size_t at = 0;
-	int status;
-	pid_t pid;
+	struct progress p = { .f = &f };
 
 	(void)state;
 	create(&f, 12, 42, 1 << 21);
 	detach(&f);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		step_child(&f);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PTRACE)
-		skip();
-	assert_true(WIFSTOPPED(status));
-	mem = kho_mem_array(mmap(NULL, 1 << 21, PROT_READ, MAP_SHARED, f.fd, 0),
-			    1 << 21, 0, 12);
-	assert_true(mem.data != MAP_FAILED);
-	while (step(pid, &status)) {
-		n++;
-		if (kho_radix_verify(&mem.mem, f.root, f.key_bits, &stats,
-				     &f.err))
-			fail_msg("after %" PRIu64 " instructions: %s", n,
-				 f.err.text);
-		if (at + 1 < STEPS && (stats.keys != steps[at].keys ||
-				       stats.nodes != steps[at].nodes))
-			at++;
-		if (stats.keys != steps[at].keys ||
-		    stats.nodes != steps[at].nodes)
-			fail_msg("after %" PRIu64 " instructions: %" PRIu64
-				 " keys, %" PRIu64 " nodes instead of step %zu",
-				 n, stats.keys, stats.nodes, at);
-	}
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	assert_int_equal(at, STEPS - 1);
-	print_message("# sound after each of %" PRIu64 " instructions\n", n);
-	munmap((void *)(uintptr_t)mem.data, 1 << 21);
+	step_through(step_child, &f, f.fd, 1 << 21, look_on, &p);
+	assert_int_equal(p.at, STEPS - 1);
 	attach(&f);
 	restore(&f);
 	assert_int_equal(kho_radix_count(f.radix), 0);

@@ -192,7 +192,7 @@ static void join(struct worker *w, unsigned int n)
 /* Every key is there that should be, and no other; no page is lost. */
 static void check_keys(struct shared *shared, struct worker *writers)
 {
-	uint64_t pages = pages_info(&shared->f).preserved, n = CONSTANTS;
+	uint64_t pages = pages_info(shared->f.kho).preserved, n = CONSTANTS;
 	struct kho_radix *radix = shared->f.radix;
 	struct kho_radix_stats stats = verify(&shared->f);
 
@@ -213,7 +213,8 @@ static void check_keys(struct shared *shared, struct worker *writers)
 	assert_int_equal(stats.empty, 0);
 	assert_int_equal(kho_radix_destroy(radix), 0);
 	shared->f.radix = NULL;
-	assert_int_equal(pages_info(&shared->f).preserved, pages - stats.nodes);
+	assert_int_equal(pages_info(shared->f.kho).preserved,
+			 pages - stats.nodes);
 }
 
 static void many_threads(void **state)
@@ -486,7 +487,7 @@ static void pages_wait_for_readers(void **state)
 	radix = shared.f.radix;
 	for (int i = 0; i < 2 * GRACE_PAIRS; i++) {
 		assert_int_equal(kho_radix_add(radix, 0), 0);
-		pages = pages_info(&shared.f).preserved;
+		pages = pages_info(shared.f.kho).preserved;
 		/* 0, 1, 1, 0: not in the order of the phases. */
 		counter = &radix->sync->grace.readers[i / 2]
 				   .counter[(i + i / 2) % 2];
@@ -495,11 +496,11 @@ static void pages_wait_for_readers(void **state)
 		while (kho_radix_test(radix, 0))
 			usleep(100);
 		usleep(5000);
-		assert_int_equal(pages_info(&shared.f).preserved, pages);
+		assert_int_equal(pages_info(shared.f.kho).preserved, pages);
 		__atomic_fetch_sub(counter, 1, __ATOMIC_RELEASE);
 		join(w, 1);
 		free(w);
-		assert_int_equal(pages_info(&shared.f).preserved, pages - 1);
+		assert_int_equal(pages_info(shared.f.kho).preserved, pages - 1);
 	}
 	discard(&shared.f);
 }

@@ -8,6 +8,7 @@
 
 #include <kho/tracker.h>
 
+#include "heap.h"
 #include "radix.h"
 #include "radix/private.h"
 
@@ -15,38 +16,10 @@ static const unsigned int page_shifts[] = { 12, 14, 16 };
 
 /* ---- Failing allocations on the heap: linked with --wrap ---- */
 
-static int fail_in = -1; /* allocations that still succeed; -1: all */
-
-static bool heap_fails(void)
-{
-	if (fail_in < 0)
-		return false;
-	if (fail_in > 0) {
-		fail_in--;
-		return false;
-	}
-	errno = ENOMEM;
-	return true;
-}
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 void *__real_aligned_alloc(size_t align, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return heap_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return heap_fails() ? NULL : __real_calloc(n, size);
-}
 
 void *__wrap_realloc(void *p, size_t size)
 {
@@ -632,7 +605,7 @@ static void survives_handover(void **state)
 	(void)state;
 	for (int s = 0; s < 3; s++) {
 		create(&f, page_shifts[s], 48, 1 << 28);
-		pages = pages_info(&f).preserved;
+		pages = pages_info(f.kho).preserved;
 		assert_int_equal(kho_radix_add_range(f.radix, 5, 1234567), 0);
 		for (uint64_t i = 0; i < 100; i++)
 			assert_int_equal(kho_radix_add(f.radix,
@@ -640,7 +613,7 @@ static void survives_handover(void **state)
 					 0);
 		assert_int_equal(kho_radix_stats(f.radix, &before), 0);
 		assert_int_equal(before.keys, 1234563 + 100);
-		assert_int_equal(pages_info(&f).preserved,
+		assert_int_equal(pages_info(f.kho).preserved,
 				 pages + before.nodes - 1);
 		detach(&f);
 		attach(&f);
@@ -670,7 +643,7 @@ static void survives_handover(void **state)
 		assert_int_not_equal(after.crc, before.crc);
 
 		assert_int_equal(kho_radix_destroy(f.radix), 0);
-		assert_int_equal(pages_info(&f).preserved, pages - 1);
+		assert_int_equal(pages_info(f.kho).preserved, pages - 1);
 		f.radix = NULL;
 		assert_int_equal(kho_radix_destroy(NULL), 0);
 		discard(&f);
@@ -719,7 +692,7 @@ static void a_full_heap(void **state)
 
 	(void)state;
 	create(&f, 12, 64, 1 << 26);
-	pages = pages_info(&f).preserved;
+	pages = pages_info(f.kho).preserved;
 	for (n = 0;; n++) {
 		fail_in = n;
 		ret = kho_radix_create(f.kho, 64, &radix);
@@ -727,7 +700,7 @@ static void a_full_heap(void **state)
 		if (!ret)
 			break;
 		assert_int_equal(ret, -ENOMEM);
-		assert_int_equal(pages_info(&f).preserved, pages);
+		assert_int_equal(pages_info(f.kho).preserved, pages);
 	}
 	assert_int_equal(n, 2);
 	assert_int_equal(kho_radix_destroy(radix), 0);
@@ -736,7 +709,7 @@ static void a_full_heap(void **state)
 	for (n = 0;; n++) {
 		detach(&f);
 		attach(&f);
-		pages = pages_info(&f).unclaimed;
+		pages = pages_info(f.kho).unclaimed;
 		fail_in = n;
 		ret = kho_radix_restore(f.kho, f.root, 64, &f.radix, &f.err);
 		fail_in = -1;
@@ -745,7 +718,7 @@ static void a_full_heap(void **state)
 		assert_int_equal(ret, -ENOMEM);
 		assert_int_equal(f.err.code, -ENOMEM);
 		assert_non_null(strstr(f.err.text, "out of memory"));
-		assert_int_equal(pages_info(&f).unclaimed, pages);
+		assert_int_equal(pages_info(f.kho).unclaimed, pages);
 	}
 	assert_true(n > 92);
 	assert_int_equal(kho_radix_count(f.radix), 3000001);
@@ -797,7 +770,7 @@ static bool model_full(struct model *m, int ret, uint64_t pages)
 {
 	if (ret != -ENOSPC)
 		return false;
-	assert_int_equal(pages_info(&m->f).preserved, pages);
+	assert_int_equal(pages_info(m->f.kho).preserved, pages);
 	assert_int_equal(kho_radix_count(m->f.radix), m->n);
 	m->full++;
 	return true;
@@ -805,7 +778,7 @@ static bool model_full(struct model *m, int ret, uint64_t pages)
 
 static void model_add(struct model *m, uint64_t i)
 {
-	uint64_t pages = pages_info(&m->f).preserved;
+	uint64_t pages = pages_info(m->f.kho).preserved;
 	int ret = kho_radix_add(m->f.radix, model_key(m, i));
 
 	if (model_full(m, ret, pages))
@@ -833,7 +806,7 @@ static uint64_t model_length(uint64_t i)
 
 static void model_add_range(struct model *m, uint64_t i)
 {
-	uint64_t n = model_length(i), pages = pages_info(&m->f).preserved;
+	uint64_t n = model_length(i), pages = pages_info(m->f.kho).preserved;
 	int ret = kho_radix_add_range(m->f.radix, model_key(m, i),
 				      model_key(m, i) + n - 1);
 
@@ -905,8 +878,9 @@ static void model_compare(struct model *m)
 	assert_int_equal(kho_radix_count(m->f.radix), m->n);
 	assert_int_equal(stats.keys, m->n);
 	assert_int_equal(stats.empty, 0);
-	assert_int_equal(pages_info(&m->f).preserved, m->others + stats.nodes);
-	assert_int_equal(pages_info(&m->f).unclaimed,
+	assert_int_equal(pages_info(m->f.kho).preserved,
+			 m->others + stats.nodes);
+	assert_int_equal(pages_info(m->f.kho).unclaimed,
 			 m->handovers ? m->lost : 0);
 	assert_int_equal(kho_radix_for_each(m->f.radix, compare_key, &seen), 0);
 	assert_int_equal(seen.n, m->n);
@@ -940,7 +914,7 @@ static void model_fill(struct model *m, uint32_t room)
 	size_t size = 1ul << kho_page_shift(m->f.kho);
 	void **page = calloc(room, sizeof(*page)), *p;
 
-	m->others = pages_info(&m->f).preserved - 1;
+	m->others = pages_info(m->f.kho).preserved - 1;
 	for (uint64_t i = 0; (p = kho_alloc_preserve(m->f.kho, size)); i++) {
 		m->lost++;
 		page[i % room] = p;

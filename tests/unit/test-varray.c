@@ -44,7 +44,7 @@ static void resize(struct fixture *f, struct kho_varray *array, uint64_t count)
 
 static struct kho_varray_stats verify_array(struct fixture *f)
 {
-	struct kho_mem_array mem = view(f);
+	struct kho_mem_array mem = arena_bytes(f->kho, f->fd);
 	struct kho_varray_stats stats;
 
 	if (kho_varray_verify(&mem.mem, f->phys, &stats, &f->err))
@@ -103,7 +103,7 @@ static void refusals(void **state)
 	assert_int_equal(kho_varray_destroy(array), -EROFS);
 	assert_int_equal(kho_ready(f.kho), 0);
 	assert_int_equal(kho_varray_destroy(array), 0);
-	assert_int_equal(info(&f).preserved, f.pages);
+	assert_int_equal(pages_info(f.kho).preserved, f.pages);
 	discard(&f);
 }
 
@@ -190,7 +190,7 @@ static void model(void **state)
 			reattach(&f);
 			array = restore_array(&f, max);
 			assert_int_equal(kho_varray_count(array), count);
-			assert_int_equal(info(&f).unclaimed, 0);
+			assert_int_equal(pages_info(f.kho).unclaimed, 0);
 			if (!again)
 				kho_varray_close(array);
 		}
@@ -204,7 +204,7 @@ static void model(void **state)
 		assert_int_equal(verify_array(&f).count, count);
 	}
 	assert_int_equal(kho_varray_destroy(array), 0);
-	assert_int_equal(info(&f).preserved, f.pages);
+	assert_int_equal(pages_info(f.kho).preserved, f.pages);
 	discard(&f);
 }
 
@@ -234,7 +234,7 @@ static void shrinks_when_full(void **state)
 
 static void forge(struct fixture *f, const char *name, uint32_t size, int code)
 {
-	struct kho_mem_array mem = view(f);
+	struct kho_mem_array mem = arena_bytes(f->kho, f->fd);
 	struct kho_varray_desc *desc = f->page, saved = *desc;
 
 	memcpy(desc->type, name, sizeof(desc->type));
@@ -262,7 +262,7 @@ static void damage(void **state)
 	create(&f, 12, 64 * MIB);
 	array = make(&f, 1000);
 	resize(&f, array, 1000);
-	mem = view(&f);
+	mem = arena_bytes(f.kho, f.fd);
 	byte = f.page;
 	for (size_t i = 0; i < sizeof(struct kho_varray_desc); i++)
 		for (int bits = 1; bits < 256; bits++) {

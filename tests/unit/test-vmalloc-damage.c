@@ -67,7 +67,6 @@ static void image_make(struct image *image, uint32_t version, uint64_t pages,
 	struct kho_vmalloc *area;
 	struct fixture *f = &image->f;
 	uint64_t list, block = pages << 12;
-	struct stat st;
 	void *gap;
 
 	memset(image, 0, sizeof(*image));
@@ -86,10 +85,7 @@ static void image_make(struct image *image, uint32_t version, uint64_t pages,
 					 &f->err))
 			fail_msg("%s", f->err.text);
 	}
-	assert_int_equal(fstat(f->fd, &st), 0);
-	image->len = (size_t)st.st_size;
-	image->bytes = malloc(image->len);
-	assert_int_equal(pread(f->fd, image->bytes, image->len, 0), image->len);
+	image->bytes = arena_copy(f->fd, &image->len);
 	for (list = get(image, f->phys); list;
 	     list = get(image, list + (version == 1 ? 0 : 8))) {
 		assert_true(image->lists < LISTS_MAX);
@@ -243,7 +239,7 @@ static void restores_nothing_damaged(void **state)
 	attach(&image.f);
 	area = restore(&image.f, 0);
 	assert_int_equal(kho_vmalloc_populated(area), 12 * 8192);
-	assert_int_equal(info(&image.f).unclaimed, 0);
+	assert_int_equal(pages_info(image.f.kho).unclaimed, 0);
 	kho_vmalloc_close(area);
 	kho_close(image.f.kho);
 	image_free(&image);

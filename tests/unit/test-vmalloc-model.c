@@ -84,7 +84,7 @@ static void check_all(struct world *world, int i)
 {
 	struct kho_vmalloc_stats stats;
 	struct model *m = &world->m[i];
-	struct kho_mem_array mem = view(&world->f);
+	struct kho_mem_array mem = arena_bytes(world->f.kho, world->f.fd);
 	uint64_t n = 0;
 
 	for (uint64_t b = 0; b < BLOCKS; b++) {
@@ -210,10 +210,10 @@ static void hand_over(struct world *world)
 		check_all(world, i);
 		kho_vmalloc_close(world->m[i].area);
 	}
-	preserved = info(f).preserved;
+	preserved = pages_info(f->kho).preserved;
 	for (int again = aborted; again >= 0; again--) {
 		reattach(f);
-		assert_int_equal(info(f).preserved, preserved);
+		assert_int_equal(pages_info(f->kho).preserved, preserved);
 		for (int i = 0; i < AREAS; i++) {
 			struct model *m = &world->m[i];
 
@@ -227,9 +227,9 @@ static void hand_over(struct world *world)
 			if (again)
 				kho_vmalloc_close(m->area);
 		}
-		assert_int_equal(info(f).unclaimed, 0);
+		assert_int_equal(pages_info(f->kho).unclaimed, 0);
 		/* All that is in use is preserved. */
-		assert_int_equal(info(f).allocated, preserved);
+		assert_int_equal(pages_info(f->kho).allocated, preserved);
 	}
 	assert_int_equal(kho_ready(f->kho), 0);
 	for (int i = 0; i < AREAS; i++)
@@ -287,7 +287,7 @@ static void run(unsigned int shift)
 	hand_over(world);
 	for (int i = 0; i < AREAS; i++)
 		assert_int_equal(kho_vmalloc_destroy(world->m[i].area), 0);
-	assert_int_equal(info(&world->f).preserved, world->f.pages);
+	assert_int_equal(pages_info(world->f.kho).preserved, world->f.pages);
 	print_message("# %" PRIu64 " handovers, %" PRIu64
 		      " times full, %" PRIu64 " refused\n",
 		      world->handovers, world->full, world->refused);

@@ -117,7 +117,7 @@ static void threads(void **state)
 	assert_int_equal(verify(&shared.f).populated,
 			 kho_vmalloc_populated(shared.area));
 	assert_int_equal(kho_vmalloc_destroy(shared.area), 0);
-	assert_int_equal(info(&shared.f).preserved, shared.f.pages);
+	assert_int_equal(pages_info(shared.f.kho).preserved, shared.f.pages);
 	discard(&shared.f);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "crc32c.h"
+#include "heap.h"
 #include "private.h"
 #include "vmalloc.h"
 
@@ -15,36 +16,8 @@ static const unsigned int page_shifts[] = { 12, 14, 16 };
 
 /* ---- Failing allocations on the heap: linked with --wrap ---- */
 
-static int fail_in = -1; /* allocations that still succeed; -1: all */
-
-static bool heap_fails(void)
-{
-	if (fail_in < 0)
-		return false;
-	if (fail_in > 0) {
-		fail_in--;
-		return false;
-	}
-	errno = ENOMEM;
-	return true;
-}
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
 void *__real_reallocarray(void *p, size_t n, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return heap_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return heap_fails() ? NULL : __real_calloc(n, size);
-}
 
 void *__wrap_reallocarray(void *p, size_t n, size_t size)
 {
@@ -199,29 +172,31 @@ static void gives_all_back(void **state)
 
 	(void)state;
 	create(&f, 12, 64 * MIB);
-	before = info(&f);
+	before = pages_info(f.kho);
 	area = make(&f, 32 * MIB, 4096);
 	resize(&f, area, 5 * MIB);
-	assert_int_equal(info(&f).preserved, before.preserved);
-	assert_int_equal(info(&f).allocated - before.allocated, 1280);
+	assert_int_equal(pages_info(f.kho).preserved, before.preserved);
+	assert_int_equal(pages_info(f.kho).allocated - before.allocated, 1280);
 	kho_vmalloc_close(area);
-	assert_int_equal(info(&f).allocated, before.allocated);
+	assert_int_equal(pages_info(f.kho).allocated, before.allocated);
 
 	area = make(&f, 32 * MIB, 4096);
 	preserve(&f, area, 1);
 	resize(&f, area, 5 * MIB);
 	/* 1280 blocks, 511 in a chunk. */
-	assert_int_equal(info(&f).preserved - before.preserved, 1280 + 3);
+	assert_int_equal(pages_info(f.kho).preserved - before.preserved,
+			 1280 + 3);
 	assert_int_equal(kho_vmalloc_unpreserve(area), 0);
-	assert_int_equal(info(&f).preserved, before.preserved);
+	assert_int_equal(pages_info(f.kho).preserved, before.preserved);
 	assert_int_equal(f.desc->first.phys, 0);
 	preserve(&f, area, 2);
-	assert_int_equal(info(&f).preserved - before.preserved, 1280 + 1);
+	assert_int_equal(pages_info(f.kho).preserved - before.preserved,
+			 1280 + 1);
 	resize(&f, area, 0);
-	assert_int_equal(info(&f).preserved - before.preserved, 1);
+	assert_int_equal(pages_info(f.kho).preserved - before.preserved, 1);
 	assert_int_equal(kho_vmalloc_destroy(area), 0);
-	assert_int_equal(info(&f).allocated, before.allocated);
-	assert_int_equal(info(&f).preserved, before.preserved);
+	assert_int_equal(pages_info(f.kho).allocated, before.allocated);
+	assert_int_equal(pages_info(f.kho).preserved, before.preserved);
 	discard(&f);
 }
 
@@ -261,7 +236,8 @@ static void check_v1(unsigned int shift, unsigned int order, uint64_t n)
 	assert_int_equal(load(&f, chunk + 8 + 8 * k, 8), 0);
 	assert_int_equal(chunks, n / cap + 1);
 	assert_int_equal(verify(&f).lists, chunks);
-	assert_int_equal(info(&f).preserved - f.pages, (n << order) + chunks);
+	assert_int_equal(pages_info(f.kho).preserved - f.pages,
+			 (n << order) + chunks);
 	kho_vmalloc_close(area);
 	discard(&f);
 }
@@ -326,7 +302,7 @@ static void check_read_v1(unsigned int shift, unsigned int order, uint64_t n)
 	assert_int_equal(kho_vmalloc_version(area), 1);
 	assert_int_equal(kho_vmalloc_block(area), block);
 	assert_int_equal(kho_vmalloc_size(area), n * block);
-	assert_int_equal(info(&f).unclaimed, 0);
+	assert_int_equal(pages_info(f.kho).unclaimed, 0);
 	base = kho_vmalloc_base(area);
 	for (i = 0; i < n; i++) {
 		assert_int_equal(base[i * block], (char)(i % 251));
@@ -340,7 +316,7 @@ static void check_read_v1(unsigned int shift, unsigned int order, uint64_t n)
 	resize(&f, area, n * block + 1);
 	assert_int_equal(base[n * block], 0);
 	assert_int_equal(kho_vmalloc_destroy(area), 0);
-	assert_int_equal(info(&f).preserved, f.pages);
+	assert_int_equal(pages_info(f.kho).preserved, f.pages);
 	discard(&f);
 }
 
@@ -493,7 +469,7 @@ static void many_lists(void **state)
 	kho_vmalloc_close(area);
 	reattach(&f);
 	area = restore(&f, 0);
-	assert_int_equal(info(&f).unclaimed, 0);
+	assert_int_equal(pages_info(f.kho).unclaimed, 0);
 	assert_int_equal(kho_vmalloc_populated(area), 4 * MIB);
 	kho_vmalloc_close(area);
 	discard(&f);
@@ -637,7 +613,7 @@ static void walks(void **state)
 	preserve(&f, area, 0);
 	assert_int_equal(kho_vmalloc_populate(area, 20 * MIB, MIB, NULL), 0);
 	assert_int_equal(kho_vmalloc_populate(area, 0, 4 * MIB, NULL), 0);
-	mem = view(&f);
+	mem = arena_bytes(f.kho, f.fd);
 	assert_int_equal(kho_vmalloc_walk(&mem.mem, f.phys, sum_piece, sum,
 					  NULL),
 			 0);
@@ -646,7 +622,7 @@ static void walks(void **state)
 	assert_int_equal(kho_vmalloc_populate(area, 40 * MIB, 8 * MIB, NULL),
 			 0);
 	memset(sum, 0, sizeof(sum));
-	mem = view(&f);
+	mem = arena_bytes(f.kho, f.fd);
 	assert_int_equal(kho_vmalloc_walk(&mem.mem, f.phys, sum_piece, sum,
 					  NULL),
 			 42);
@@ -672,14 +648,14 @@ static void full(void **state)
 		/* Ever less, so that the last pages go to the lists. */
 		for (uint64_t step = 4 * MIB; step >= 4096;) {
 			size = kho_vmalloc_size(area);
-			before = info(&f);
+			before = pages_info(f.kho);
 			memcpy(image, f.desc, 16);
 			if (kho_vmalloc_resize(area, size + step, &f.err) == 0)
 				continue;
 			assert_int_equal(f.err.code, -ENOSPC);
 			assert_int_equal(kho_vmalloc_size(area), size);
 			assert_memory_equal(image, f.desc, 16);
-			after = info(&f);
+			after = pages_info(f.kho);
 			assert_int_equal(after.preserved, before.preserved);
 			assert_int_equal(after.allocated, before.allocated);
 			if (version)
@@ -690,10 +666,10 @@ static void full(void **state)
 		if (!version) {
 			fails(&f, -ENOSPC,
 			      kho_vmalloc_preserve(area, 0, f.desc, &f.err));
-			assert_int_equal(info(&f).preserved, f.pages);
+			assert_int_equal(pages_info(f.kho).preserved, f.pages);
 		}
 		assert_int_equal(kho_vmalloc_destroy(area), 0);
-		assert_int_equal(info(&f).preserved, f.pages);
+		assert_int_equal(pages_info(f.kho).preserved, f.pages);
 		discard(&f);
 	}
 }
@@ -739,7 +715,7 @@ static void out_of_heap(void **state)
 	resize(&f, area, 10 * 4096);
 	for (int i = 0; i < 7; i++) {
 		for (n = 0;; n++) {
-			before = info(&f);
+			before = pages_info(f.kho);
 			memcpy(image, f.desc, 16);
 			populated = kho_vmalloc_populated(area);
 			fail_in = n;
@@ -751,8 +727,10 @@ static void out_of_heap(void **state)
 			assert_memory_equal(image, f.desc, 16);
 			assert_int_equal(kho_vmalloc_populated(area),
 					 populated);
-			assert_int_equal(info(&f).allocated, before.allocated);
-			assert_int_equal(info(&f).preserved, before.preserved);
+			assert_int_equal(pages_info(f.kho).allocated,
+					 before.allocated);
+			assert_int_equal(pages_info(f.kho).preserved,
+					 before.preserved);
 		}
 		assert_true(n > 0);
 		verify(&f);
@@ -856,7 +834,7 @@ static void sparse(void **state)
 	reattach(&f);
 	area = restore(&f, SPARSE);
 	assert_int_equal(kho_vmalloc_max(area), SPARSE);
-	assert_int_equal(info(&f).unclaimed, 0);
+	assert_int_equal(pages_info(f.kho).unclaimed, 0);
 	assert_int_equal(kho_ready(f.kho), 0);
 	for (uint64_t i = 0; i < SPARSE_BLOCKS; i++) {
 		uint64_t at = i * (SPARSE / SPARSE_BLOCKS);
@@ -872,7 +850,7 @@ static void sparse(void **state)
 					   &f.err),
 			 0);
 	assert_int_equal(verify(&f).runs, 2);
-	assert_int_equal(info(&f).preserved - f.pages, 2 * 16 + 1);
+	assert_int_equal(pages_info(f.kho).preserved - f.pages, 2 * 16 + 1);
 	kho_vmalloc_close(area);
 	discard(&f);
 }
