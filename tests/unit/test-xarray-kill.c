@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /*
  * Programs that are killed while they change an array: at any moment, and
- * after each single instruction.
+ * after each single instruction. Readers that see a change after each.
  */
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -9,7 +9,7 @@
 
 #include "xarray.h"
 
-#define ROUNDS 150
+#define ROUNDS 100
 #define SPREAD 20
 
 struct shared {
@@ -25,87 +25,6 @@ static struct shared *share(void)
 
 	assert_true(shared != MAP_FAILED);
 	return shared;
-}
-
-/* ---- What is in memory, without the library ---- */
-
-struct peek {
-	const char *memory;
-	bool tidy; /* check that nothing is left over */
-	struct model *m;
-};
-
-static void peek_node(struct peek *p, uint64_t entry)
-{
-	const struct kho_xarray_node *node =
-		(const void *)(p->memory + (entry & ~15ull));
-	bool empty = true;
-	struct mentry *e;
-	unsigned int n;
-
-	if (p->tidy)
-		assert_int_equal(node->check[0], node->check[1]);
-	for (unsigned int slot = 0; slot < 64; slot++) {
-		uint64_t at = node->slots[slot];
-
-		empty &= !at;
-		if (p->tidy && (at & 15) == 10)
-			assert_int_not_equal(node->slots[at >> 4], 0);
-		for (int m = 0; p->tidy && m < KHO_XARRAY_MARKS && !at; m++)
-			assert_int_equal(node->marks[m] >> slot & 1, 0);
-		if (!at || (at & 15) == 10)
-			continue;
-		if ((at & 15) == 2) {
-			peek_node(p, at);
-			continue;
-		}
-		n = 1;
-		while (slot + n < 64 &&
-		       node->slots[slot + n] == (slot << 4 | 10))
-			n++;
-		e = &p->m->e[p->m->n++];
-		*e = (struct mentry){
-			.first = node->index + ((uint64_t)slot << node->shift),
-			.value = at,
-			.phys = !(at & 3),
-		};
-		e->last = e->first + ((uint64_t)n << node->shift) - 1;
-		if (at & 1)
-			e->value = at >> 1;
-		else if ((at & 15) == 6)
-			e->value = *(const uint64_t *)(p->memory +
-						       (at & ~15ull) + 24);
-		for (int m = 0; m < KHO_XARRAY_MARKS; m++)
-			if (node->marks[m] >> slot & 1)
-				e->marks |= 1u << m;
-	}
-	assert_true(!p->tidy || !empty);
-}
-
-static void peek(const char *memory, uint64_t phys, bool tidy, struct model *m)
-{
-	const struct kho_xarray_head *head = (const void *)(memory + phys);
-	struct peek p = { memory, tidy, m };
-
-	m->n = 0;
-	if (tidy)
-		assert_int_equal(head->check[0], head->check[1]);
-	if (head->root)
-		peek_node(&p, head->root);
-}
-
-static bool same_models(const struct model *a, const struct model *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (a->e[i].first != b->e[i].first ||
-		    a->e[i].last != b->e[i].last ||
-		    a->e[i].value != b->e[i].value ||
-		    a->e[i].phys != b->e[i].phys ||
-		    a->e[i].marks != b->e[i].marks)
-			return false;
-	return true;
 }
 
 /* ---- A kill at any moment ---- */
@@ -372,11 +291,143 @@ static void every_instruction(void **state)
 	xdiscard(&x);
 }
 
+/* ---- A change between any two instructions of a reader ---- */
+
+#ifdef __SANITIZE_ADDRESS__
+#define STRIDE 5 /* there are as many more instructions */
+#else
+#define STRIDE 1
+#endif
+
+#define OLD 77
+#define NEW 88
+
+static struct kho_xa *xa;
+static volatile int how;
+static volatile bool changed, bad; /* also by the signal handler */
+
+static void prepare(void)
+{
+	bad |= kho_xa_erase_range(xa, 0, 255) || kho_xa_store(xa, 63, 1);
+	bad |= kho_xa_store_order(xa, 8, 3, OLD);
+	bad |= kho_xa_store_order(xa, 128, 7, OLD);
+}
+
+/* An entry over many indices goes, others come for some of these. */
+static void change(int signal)
+{
+	(void)signal;
+	changed = true;
+	if (how < 2) {
+		bad |= kho_xa_erase(xa, 12) || kho_xa_store(xa, 8, NEW);
+	} else {
+		bad |= kho_xa_erase(xa, 128) || kho_xa_store(xa, 128, NEW) ||
+		       kho_xa_store(xa, 195, NEW);
+	}
+}
+
+static void read_it(void)
+{
+	struct kho_xa_entry entry;
+	uint64_t value;
+
+	switch (how) {
+	case 0:
+		bad |= !kho_xa_load(xa, 10, &value) && value != OLD;
+		break;
+	case 1:
+		/* Between the two there is nothing. */
+		bad |= kho_xa_find(xa, &entry, 7, 12, KHO_XA_PRESENT) &&
+		       (entry.index != 8 ||
+			entry.last != (entry.value == OLD ? 15 : 8));
+		break;
+	case 2:
+		bad |= kho_xa_find(xa, &entry, 200, 255, KHO_XA_PRESENT) &&
+		       (entry.value != OLD || entry.index != 128 ||
+			entry.last != 255);
+		break;
+	}
+}
+
+static void reader_child(struct xfixture *x)
+{
+	xa = x->xa;
+	signal(SIGUSR1, change);
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		_exit(NO_PTRACE);
+	for (how = 0; how < 3; how++) {
+		do {
+			prepare();
+			changed = false;
+			raise(SIGSTOP);
+			read_it();
+			raise(SIGUSR2);
+		} while (changed && !bad);
+	}
+	_exit(bad);
+}
+
+static int child_stops(pid_t pid, int request, int signal)
+{
+	int status;
+
+	assert_int_equal(ptrace(request, pid, NULL, signal), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+/* The change comes after each instruction in turn. */
+static void readers_see_no_mixture(void **state)
+{
+	uint64_t after = 0, changes = 0;
+	struct xfixture x;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	xcreate(&x, 12, 1 << 21);
+	/* So that the nodes stay, and nobody waits for the reader. */
+	assert_int_equal(kho_xa_store(x.xa, 63, 1), 0);
+	assert_int_equal(kho_xa_store(x.xa, 256, 1), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		reader_child(&x);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PTRACE)
+		skip();
+	while (WIFSTOPPED(status)) {
+		assert_int_equal(WSTOPSIG(status), SIGSTOP);
+		for (uint64_t i = 0; i < after; i++) {
+			status = child_stops(pid, PTRACE_SINGLESTEP, 0);
+			if (!WIFSTOPPED(status) || WSTOPSIG(status) == SIGUSR2)
+				break;
+		}
+		if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGUSR2) {
+			/* It has read all: the next way begins. */
+			after = 0;
+		} else {
+			after += STRIDE;
+			changes++;
+			status = child_stops(pid, PTRACE_CONT, SIGUSR1);
+			assert_true(WIFSTOPPED(status));
+			assert_int_equal(WSTOPSIG(status), SIGUSR2);
+		}
+		status = child_stops(pid, PTRACE_CONT, 0);
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	print_message("# %" PRIu64 " changes under readers\n", changes);
+	assert_true(changes > 100);
+	xdiscard(&x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(kills),
 		cmocka_unit_test(every_instruction),
+		cmocka_unit_test(readers_see_no_mixture),
 	};
 
 	seed_init();

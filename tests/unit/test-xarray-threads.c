@@ -191,49 +191,75 @@ static void *change_one(void *arg)
 {
 	struct worker *w = arg;
 	struct kho_xa *xa = w->shared->x.xa;
+	int ret = -1;
 
 	switch (w->base) {
-	case 0:
-		return kho_xa_erase(xa, 1) ? fails(w, "erase", 1) : NULL;
-	case 1:
-		return kho_xa_store(xa, 0, 2) ? fails(w, "store", 0) : NULL;
-	default:
-		return kho_xa_store_order(xa, 0, 1, 3) ?
-			       fails(w, "store_order", 0) :
-			       NULL;
+	case 0: /* a wide value goes */
+		ret = kho_xa_erase(xa, 1);
+		break;
+	case 1: /* another one */
+		ret = kho_xa_store(xa, 0, 2);
+		break;
+	case 2: /* both of them, and a node that was copied */
+		ret = kho_xa_store_order(xa, 0, 1, 3);
+		break;
+	case 3: /* a leaf */
+		ret = kho_xa_erase(xa, 64);
+		break;
+	case 4: /* the root */
+		ret = kho_xa_erase(xa, 128);
+		break;
 	}
+	return ret ? fails(w, "change", w->base) : NULL;
 }
 
-/* What is in an object that nobody has to find any more. */
+/* Which entry shows that it has happened. */
+static const uint64_t changes[] = { 1, 0, 0, 64, 128 };
+
+#define CHANGES (sizeof(changes) / sizeof(changes[0]))
+
+static void wait_for_reader(struct shared *shared, uint64_t change,
+			    uint64_t *counter)
+{
+	struct xfixture *x = &shared->x;
+	uint64_t objects, value;
+	struct worker w;
+
+	assert_int_equal(kho_xa_store(x->xa, 0, UINT64_MAX), 0);
+	assert_int_equal(kho_xa_store(x->xa, 1, UINT64_MAX), 0);
+	if (change == 3 || change == 2)
+		assert_int_equal(kho_xa_store(x->xa, 64, 0), 0);
+	if (change != 0)
+		assert_int_equal(kho_xa_store_order(x->xa, 128, 6, 0), 0);
+	__atomic_fetch_add(counter, 1, __ATOMIC_ACQ_REL);
+	objects = count(&x->f);
+	start(shared, &w, change, change_one);
+	while (kho_xa_load(x->xa, changes[change], &value) == 0 &&
+	       (value == UINT64_MAX || value == 0))
+		usleep(100);
+	usleep(1000);
+	assert_true(count(&x->f) >= objects);
+	__atomic_fetch_sub(counter, 1, __ATOMIC_RELEASE);
+	join(&w);
+	assert_true(count(&x->f) < objects);
+	assert_int_equal(kho_xa_erase_range(x->xa, 0, UINT64_MAX), 0);
+	xverify(x, 0);
+}
+
+/* No object is freed while a reader is inside, in either phase. */
 static void objects_wait_for_readers(void **state)
 {
 	static struct shared shared;
-	struct xfixture *x = &shared.x;
-	uint64_t *counter, objects, value;
-	struct worker w;
+	struct grace *grace;
 
 	(void)state;
-	xcreate(x, 12, 1 << 26);
-	for (uint64_t i = 0; i < 3 * 2 * GRACE_PAIRS; i++) {
-		/* A leaf and two wide values; erase, store and copy free some. */
-		assert_int_equal(kho_xa_store(x->xa, 0, UINT64_MAX), 0);
-		assert_int_equal(kho_xa_store(x->xa, 1, UINT64_MAX), 0);
-		counter = &x->xa->grace->readers[i / 6].counter[i / 3 % 2];
-		__atomic_fetch_add(counter, 1, __ATOMIC_ACQ_REL);
-		objects = count(&x->f);
-		start(&shared, &w, i % 3, change_one);
-		while (kho_xa_load(x->xa, i % 3 == 0, &value) == 0 &&
-		       value == UINT64_MAX)
-			usleep(100);
-		usleep(1000);
-		assert_true(count(&x->f) >= objects);
-		__atomic_fetch_sub(counter, 1, __ATOMIC_RELEASE);
-		join(&w);
-		assert_true(count(&x->f) < objects);
-		assert_int_equal(kho_xa_erase_range(x->xa, 0, 63), 0);
-		xverify(x, 0);
-	}
-	xdiscard(x);
+	xcreate(&shared.x, 12, 1 << 26);
+	grace = shared.x.xa->grace;
+	for (uint64_t change = 0; change < CHANGES; change++)
+		for (int i = 0; i < 2 * GRACE_PAIRS; i++)
+			wait_for_reader(&shared, change,
+					&grace->readers[i / 2].counter[i % 2]);
+	xdiscard(&shared.x);
 }
 
 int main(void)

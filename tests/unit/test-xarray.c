@@ -517,6 +517,51 @@ static void format(void **state)
 	xdiscard(&x);
 }
 
+/* The example of docs/formats.md, as somebody else would have written it. */
+static void the_example(void **state)
+{
+	uint64_t image[0x300 / 8] = {
+		[0] = 0x8dbed18b16fb22a0,
+		0x8dbed18b16fb22a0,
+		0x00525241584f484b,
+		1,
+		0x3000,
+		0x1042,
+		[8] = 0xf221926e517897a9,
+		0xf221926e517897a9,
+		0x1000,
+		0,
+		0x444f4e58,
+		0,
+		0x10,
+		0,
+		[16] = 0x55,
+		0x5000,
+		0x1286,
+		0,
+		0xf,
+		0x4a,
+		0x4a,
+		0x4a,
+		[80] = 0x6acba4acb5f2ca07,
+		0x1000,
+		2,
+		UINT64_MAX,
+	};
+	struct kho_mem_array mem =
+		kho_mem_array(image, sizeof(image), 0x1000, 12);
+	struct kho_xa_stats stats;
+	struct kho_error err;
+
+	(void)state;
+	if (kho_xa_verify(&mem.mem, 0x1000, &stats, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(stats.entries, 4);
+	assert_int_equal(stats.marked[1], 1);
+	assert_int_equal(stats.nodes, 1);
+	assert_int_equal(stats.wide, 1);
+}
+
 /* ---- Out of memory ---- */
 
 /* Fill the arena, but for @spare nodes; the objects are in a list. */
@@ -603,7 +648,7 @@ static void all_or_nothing(void **state)
 
 struct run {
 	struct xfixture x;
-	struct model m;
+	struct model m, peeked;
 	uint32_t spread;
 	void *ballast;
 	uint64_t n_ballast;
@@ -614,9 +659,12 @@ static void compare(struct run *run)
 {
 	struct kho_xa_stats stats = xverify(&run->x, run->n_ballast);
 	uint64_t marked[KHO_XARRAY_MARKS] = { 0 }, n;
+	struct kho_mem_array mem = xmem(&run->x);
 	struct kho_xa_entry entry;
 
 	assert_true(same_content(&run->x, &run->m));
+	peek(mem.data, run->x.phys, true, &run->peeked);
+	assert_true(same_models(&run->peeked, &run->m));
 	assert_int_equal(stats.entries, run->m.n);
 	for (size_t i = 0; i < run->m.n; i++)
 		for (int m = 0; m < KHO_XARRAY_MARKS; m++)
@@ -780,6 +828,7 @@ int main(void)
 		cmocka_unit_test(read_only_until_ready),
 		cmocka_unit_test(shared_cache),
 		cmocka_unit_test(format),
+		cmocka_unit_test(the_example),
 		cmocka_unit_test(all_or_nothing),
 		cmocka_unit_test(model_4k),
 		cmocka_unit_test(model_4k_small),

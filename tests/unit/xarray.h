@@ -353,4 +353,92 @@ static inline bool same_content(struct xfixture *x, const struct model *m)
 	return i == m->n;
 }
 
+/* ---- What is in memory, without the library ---- */
+
+struct peek {
+	const char *memory;
+	bool tidy; /* check that nothing is left over */
+	struct model *m;
+};
+
+static inline void peek_node(struct peek *p, uint64_t entry)
+{
+	const struct kho_xarray_node *node =
+		(const void *)(p->memory + (entry & ~15ull));
+	bool empty = true;
+	struct mentry *e;
+	unsigned int n;
+
+	if (p->tidy)
+		assert_int_equal(node->check[0], node->check[1]);
+	for (unsigned int slot = 0; slot < 64; slot++) {
+		uint64_t at = node->slots[slot];
+
+		empty &= !at;
+		if (p->tidy && (at & 15) == 10)
+			assert_int_not_equal(node->slots[at >> 4], 0);
+		for (int m = 0; p->tidy && m < KHO_XARRAY_MARKS && !at; m++)
+			assert_int_equal(node->marks[m] >> slot & 1, 0);
+		if (!at || (at & 15) == 10)
+			continue;
+		if ((at & 15) == 2) {
+			const struct kho_xarray_node *below =
+				(const void *)(p->memory + (at & ~15ull));
+
+			for (int m = 0; p->tidy && m < KHO_XARRAY_MARKS; m++)
+				assert_int_equal(node->marks[m] >> slot & 1,
+						 below->marks[m] != 0);
+			peek_node(p, at);
+			continue;
+		}
+		n = 1;
+		while (slot + n < 64 &&
+		       node->slots[slot + n] == (slot << 4 | 10))
+			n++;
+		e = &p->m->e[p->m->n++];
+		*e = (struct mentry){
+			.first = node->index + ((uint64_t)slot << node->shift),
+			.value = at,
+			.phys = !(at & 3),
+		};
+		e->last = e->first + ((uint64_t)n << node->shift) - 1;
+		if (at & 1)
+			e->value = at >> 1;
+		else if ((at & 15) == 6)
+			e->value = *(const uint64_t *)(p->memory +
+						       (at & ~15ull) + 24);
+		for (int m = 0; m < KHO_XARRAY_MARKS; m++)
+			if (node->marks[m] >> slot & 1)
+				e->marks |= 1u << m;
+	}
+	assert_true(!p->tidy || !empty);
+}
+
+static inline void peek(const char *memory, uint64_t phys, bool tidy,
+			struct model *m)
+{
+	const struct kho_xarray_head *head = (const void *)(memory + phys);
+	struct peek p = { memory, tidy, m };
+
+	m->n = 0;
+	if (tidy)
+		assert_int_equal(head->check[0], head->check[1]);
+	if (head->root)
+		peek_node(&p, head->root);
+}
+
+static inline bool same_models(const struct model *a, const struct model *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (a->e[i].first != b->e[i].first ||
+		    a->e[i].last != b->e[i].last ||
+		    a->e[i].value != b->e[i].value ||
+		    a->e[i].phys != b->e[i].phys ||
+		    a->e[i].marks != b->e[i].marks)
+			return false;
+	return true;
+}
+
 #endif
