@@ -23,7 +23,12 @@
 
 struct kho;
 
-/** KHO_MAX_FOLIO_SHIFT - a folio has at most 1 GiB. */
+/**
+ * KHO_MAX_FOLIO_SHIFT - a folio has at most 1 GiB
+ *
+ * The largest page that processors map. A larger piece would have to be found
+ * free and aligned in one; kho/vmalloc.h makes it of smaller ones.
+ */
 #define KHO_MAX_FOLIO_SHIFT 30
 
 /** kho_page_shift() - log2 of the arena's page size. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <kho/pages.h>
+#include <kho/ptr.h>
 
 #include "private.h"
 
@@ -171,7 +172,7 @@ struct slab *slab_new(struct kho_kmem *kmem, struct size_class *sc)
 	assert(phys >> kmem->slab_shift < kmem->table_len);
 
 	hdr->magic = KHO_KMALLOC_SLAB_MAGIC;
-	hdr->head = kmem->phys;
+	kho_ptr_store(kmem->kho, hdr->head, kmem->head);
 	hdr->size = sc->size;
 	hdr->objects = sc->objects;
 	hdr->first = sc->first;

@@ -66,10 +66,10 @@ static int read_slab_header(struct reader *r, uint64_t phys,
 		return read_fail(r, -EBADMSG, phys, "not a slab");
 	if (hdr->crc != slab_crc(hdr))
 		return read_fail(r, -EBADMSG, phys, "the slab's CRC is wrong");
-	if (hdr->head != r->phys)
+	if (hdr->head.phys != r->phys)
 		return read_fail(r, -EBADMSG, phys,
 				 "the slab belongs to the cache at 0x%llx",
-				 (unsigned long long)hdr->head);
+				 (unsigned long long)hdr->head.phys);
 	if (!hdr->size || hdr->size % KHO_KMALLOC_ALIGN ||
 	    hdr->size > 1u << (r->mem->page_shift - 1))
 		return read_fail(r, -EBADMSG, phys,

@@ -252,7 +252,7 @@ static void finds_what_is_forged(void **state)
 	FORGE(s1->next, 0, -EBADMSG);
 	FORGE(head->slabs, 0, -EBADMSG);
 
-	FORGE(s2->head, image.f.phys + 4096, -EBADMSG);
+	FORGE(s2->head.phys, image.f.phys + 4096, -EBADMSG);
 	FORGE(s0->size, 0, -EBADMSG);
 	FORGE(s0->size, 9, -EBADMSG);
 	FORGE(s0->size, 16, -EBADMSG);

@@ -46,6 +46,8 @@
 
 #include <stdint.h>
 
+#include <kho/abi/ptr.h>
+
 #define KHO_KMALLOC_VERSION 1
 
 /** KHO_KMALLOC_HEAD_MAGIC - "KHOKMEM" and a NUL, as a little-endian number. */
@@ -87,7 +89,7 @@ struct kho_kmalloc_head {
 /**
  * struct kho_kmalloc_slab - what a slab starts with; the map follows
  * @magic: KHO_KMALLOC_SLAB_MAGIC
- * @head: phys of the cache's head
+ * @head: the cache's head
  * @size: bytes of an object
  * @objects: how many there are, allocated or free
  * @first: offset of object 0 from the start of the slab, in bytes
@@ -96,7 +98,7 @@ struct kho_kmalloc_head {
  */
 struct kho_kmalloc_slab {
 	uint64_t magic;
-	uint64_t head;
+	KHO_PTR(struct kho_kmalloc_head) head;
 	uint32_t size;
 	uint32_t objects;
 	uint32_t first;
