@@ -167,6 +167,8 @@ static int handle(struct kho *kho, int sock)
 			       json_object_new_string(ret ? "aborted" :
 							    "updated"));
 	json_object_object_add(answer, "errno", json_object_new_int(-ret));
+	json_object_object_add(answer, "old_pid",
+			       json_object_new_int(getpid()));
 	if (ret)
 		json_object_object_add(answer, "error",
 				       json_object_new_string(err.text));

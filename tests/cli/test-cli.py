@@ -607,6 +607,23 @@ def update_crash_loop():
         assert s.ask('get')[0] == 666 and s.ask('get')[2] == 2
 
 
+def update_twice():
+    """update: of two at once the second replaces what the first brought"""
+    with Service() as s:
+        s.ask('add 7')
+        old = s.pid()
+        both = [subprocess.Popen([KHO, 'update', '--json', s.name, V2],
+                                 env=ENV, stdout=subprocess.PIPE)
+                for _ in range(2)]
+        done = [json.loads(p.communicate(timeout=60)[0]) for p in both]
+        done.sort(key=lambda d: d['old_pid'] != old)
+        assert [d['result'] for d in done] == ['updated'] * 2, done
+        assert done[0]['old_pid'] == old, done
+        assert done[1]['old_pid'] == done[0]['pid'], done
+        s.serving(done[0]['pid'])
+        assert s.ask('get') == [7, 2, 2, done[1]['pid']]
+
+
 def update_refused():
     """update: an incompatible successor is refused, nothing is lost"""
     with Service() as s:
@@ -959,7 +976,7 @@ TESTS = [verbs, helps, options, arguments, full, run_bad_program, run_bad_name,
          run_stop, run_stubborn, run_crash_loop, run_orphans, run_takeover,
          run_replaced, run_directory, store, store_arena,
          store_limit, believe, hammer,
-         update, update_crash_loop, update_refused, update_mishaps, update_bad_program,
+         update, update_crash_loop, update_twice, update_refused, update_mishaps, update_bad_program,
          update_busy, update_death, update_no_kho, update_replaced, lists,
          not_utf8, manifests, checks, color, inspects, inspect_bad,
          inspect_live, permission]

@@ -346,6 +346,10 @@ static int conclude(struct update *update, struct json_object *answer)
 		json_object_object_get(answer, "result"));
 	int frozen_us = get_int(answer, "frozen_us");
 
+	/* Another update may have come first: it is not who was there before. */
+	if (get_int(answer, "old_pid"))
+		update->service.pid = get_int(answer, "old_pid");
+
 	if (result && !strcmp(result, "updated") && !update->service.pid &&
 	    await_ready(update, answer))
 		return refused(update, answer);
