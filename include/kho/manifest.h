@@ -4,9 +4,13 @@
  *
  * A manifest says what a program can write and read: for each component two
  * version ranges. It is read from the program's file (and the shared
- * libraries that it needs) without running it, or taken from this process.
- * The bytes of a file are hostile: a malformed note is an error that names
- * the file and the offset, never a crash.
+ * libraries that it needs) without running it, from a JSON file, or taken from
+ * this process. The bytes of a file are hostile: a malformed note is an error
+ * that names the file and the offset, never a crash.
+ *
+ * Where a manifest has one of Linux's monolithic versions (a component that is
+ * in the table of bundles and declares no dependencies), the versions that it
+ * stands for are added: ``kho-v4`` is also radix-v1, vmalloc-v1 and block-v1.
  */
 #ifndef KHO_MANIFEST_H
 #define KHO_MANIFEST_H
@@ -17,14 +21,20 @@
 #include <kho/abi/compat.h>
 #include <kho/error.h>
 
+struct kho_image;
+
 /**
  * struct kho_manifest_entry - one component
  * @desc: name, ranges, flags and dependencies
- * @source: index into the manifest's @sources: where it was found
+ * @source: index into the manifest's @sources: where it was found. What a
+ *          bundle stands for has the source of the bundle
+ * @bundle: the monolithic version that it was added for, such as "kho-v4";
+ *          NULL: it was found itself
  */
 struct kho_manifest_entry {
 	struct kho_component_desc desc;
 	size_t source;
+	const char *bundle;
 };
 
 /**
@@ -34,6 +44,7 @@ struct kho_manifest_entry {
  * @entries: sorted by name, unique
  * @n_sources: files that were looked into
  * @sources: their paths; the program first
+ * @image: what else is known of a kernel; NULL: it is none
  */
 struct kho_manifest {
 	char *target;
@@ -41,6 +52,7 @@ struct kho_manifest {
 	struct kho_manifest_entry *entries;
 	size_t n_sources;
 	char **sources;
+	struct kho_image *image;
 };
 
 /**
@@ -50,13 +62,15 @@ struct kho_manifest {
  * @manifest: result; free with kho_manifest_free()
  * @err: why not; may be NULL
  *
- * Looks into the program and, following DT_NEEDED with DT_RPATH, DT_RUNPATH,
- * $ORIGIN and the system's library paths, into the libraries it needs.
- * Thread-safe.
+ * A file that begins with ``{`` is read as JSON, see kho_manifest_parse(), a
+ * kernel as <kho/image.h> says. Otherwise looks into the program and, following DT_NEEDED with DT_RPATH,
+ * DT_RUNPATH, $ORIGIN and the system's library paths, into the libraries it
+ * needs, for notes and for ``.liveupdate_versions``. Thread-safe.
  *
- * Return: 0; -ENOEXEC when the file is not an ELF file of this machine's
- * class and byte order; -ENODATA when neither it nor its libraries have a
- * manifest note; -EBADMSG for a malformed or contradicting note; -ENOMEM; -EIO.
+ * Return: 0; -ENOEXEC when the file is neither JSON, nor a kernel, nor an ELF
+ * file of this machine's class and byte order; -ENODATA when neither it nor its libraries
+ * have a manifest; -EBADMSG for a malformed or contradicting one; -ENOMEM;
+ * -EIO.
  */
 int kho_manifest_read(int fd, const char *path, struct kho_manifest **manifest,
 		      struct kho_error *err);
@@ -96,11 +110,28 @@ kho_manifest_find(const struct kho_manifest *manifest, const char *name);
  * kho_manifest_json() - write a manifest as JSON
  * @manifest: what to write
  *
- * Schema: docs/schemas.md, "kho-manifest", version 1.
+ * Schema: docs/schemas.md, "kho-manifest", version 1. kho_manifest_parse()
+ * reads it back.
  *
  * Return: a string to free(); NULL when out of memory.
  */
 char *kho_manifest_json(const struct kho_manifest *manifest);
+
+/**
+ * kho_manifest_parse() - read a manifest that was written as JSON
+ * @text: JSON; need not be terminated
+ * @len: its bytes
+ * @where: what to call it in messages, such as the file's path
+ * @manifest: result; free with kho_manifest_free()
+ * @err: what is wrong and where; may be NULL
+ *
+ * Every byte is taken as hostile. The manifest's target is @where. Thread-safe.
+ *
+ * Return: 0; -EBADMSG; -ENODATA when it has no component and does not say why;
+ * -ENOMEM.
+ */
+int kho_manifest_parse(const char *text, size_t len, const char *where,
+		       struct kho_manifest **manifest, struct kho_error *err);
 
 /** kho_manifest_free() - free a manifest; NULL is allowed. */
 void kho_manifest_free(struct kho_manifest *manifest);

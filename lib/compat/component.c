@@ -9,6 +9,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,21 @@
 
 _Static_assert(__BYTE_ORDER == __LITTLE_ENDIAN && sizeof(void *) == 8,
 	       "kho-tools is for little endian, 64-bit machines");
-_Static_assert(sizeof(struct kho_component_desc) == 236 &&
-		       sizeof(struct kho_component_note) == 252,
+_Static_assert(sizeof(struct kho_component_desc) == 240 &&
+		       sizeof(struct kho_component_note) == 256,
 	       "the manifest note is a contract");
+#define SAME_PLACE(field, init)                                                \
+	(offsetof(struct kho_component_note, field) ==                         \
+	 offsetof(struct kho_component_note_init, init))
+_Static_assert(sizeof(struct kho_component_note) ==
+			       sizeof(struct kho_component_note_init) &&
+		       SAME_PLACE(desc.flags, init.flags) &&
+		       SAME_PLACE(desc.name, init.name) &&
+		       SAME_PLACE(desc.deps, init.deps) &&
+		       SAME_PLACE(desc.check, init.has[0]) &&
+		       SAME_PLACE(desc.can_write, init.has[1]) &&
+		       SAME_PLACE(desc.convert, init.has[2]),
+	       "KHO_COMPONENT() makes manifest notes");
 
 static struct kho_component *components;
 static pthread_mutex_t register_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -117,7 +130,8 @@ int desc_check(const struct kho_component_desc *desc, struct kho_error *err)
 
 	if (ret)
 		return ret;
-	if (desc->flags & ~KHO_COMPONENT_STRUCTURE)
+	if (desc->flags & ~(KHO_COMPONENT_STRUCTURE | KHO_COMPONENT_OPTIONAL |
+			    KHO_COMPONENT_HANDLER))
 		return kho_fail(err, -EINVAL,
 				"component '%s' has unknown flags 0x%x",
 				desc->name, desc->flags);
@@ -131,6 +145,11 @@ int desc_check(const struct kho_component_desc *desc, struct kho_error *err)
 		return kho_fail(err, -EINVAL,
 				"component '%s' has no version at all",
 				desc->name);
+	if (desc->write.min < desc->write.max && !desc->convert)
+		return kho_fail(err, -EINVAL,
+				"component '%s' writes versions %u to %u, and "
+				"has no convert to get from one to the other",
+				desc->name, desc->write.min, desc->write.max);
 	return deps_check(desc, err);
 }
 
@@ -140,11 +159,35 @@ static void die(const char *why)
 	abort();
 }
 
+/*
+ * The note and the definition have one origin, but a compiler may have to go by
+ * the text of a callback's initializer.
+ */
+static int def_check(const struct kho_component *component,
+		     struct kho_error *err)
+{
+	static const struct kho_component_def none;
+	const struct kho_component_desc *desc = component->desc;
+	const struct kho_component_def *def = component->def ? component->def :
+							       &none;
+	const char *which = desc->check != !!def->check		? "check" :
+			    desc->can_write != !!def->can_write ? "can_write" :
+			    desc->convert != !!def->convert	? "convert" :
+								  NULL;
+
+	return which ? kho_fail(err, -EINVAL,
+				"component '%s': its note and its definition "
+				"differ on .%s: leave out what there is not, "
+				"instead of setting it to NULL",
+				desc->name, which) :
+		       0;
+}
+
 void kho_component_register(struct kho_component *component)
 {
 	struct kho_error err;
 
-	if (desc_check(component->desc, &err))
+	if (desc_check(component->desc, &err) || def_check(component, &err))
 		die(err.text);
 	pthread_mutex_lock(&register_lock);
 	if (kho_component_find(component->desc->name)) {
@@ -163,56 +206,87 @@ struct path {
 	const char *name;
 };
 
-static int add_deps(const struct kho_component_desc *desc,
-		    const struct path *up, struct kho_composite *composite,
-		    struct kho_error *err)
+/* A composite that is computed. */
+struct computed {
+	struct kho_composite *composite;
+	bool to_write; /* then what can only be read is a mistake */
+	struct kho_error *err;
+};
+
+/* The highest version; 0 when there is none. */
+static uint32_t highest(const struct kho_component_desc *desc, bool to_write)
+{
+	return desc->write.max || to_write ? desc->write.max : desc->read.max;
+}
+
+static int add_deps(struct computed *c, const struct kho_component_desc *desc,
+		    const struct path *up);
+
+static int add_dep(struct computed *c, const struct path *path,
+		   const char *name)
+{
+	const struct kho_component *dep = kho_component_find(name);
+	struct kho_composite *composite = c->composite;
+	struct kho_token *token;
+	const struct path *p;
+	size_t i;
+
+	for (p = path; p; p = p->up)
+		if (!strcmp(p->name, name))
+			return kho_fail(c->err, -ELOOP,
+					"component '%s' depends on itself "
+					"through '%s'",
+					name, path->name);
+	for (i = 0; i < composite->n; i++)
+		if (!strcmp(composite->tokens[i].name, name))
+			return 0;
+	if (!dep)
+		return kho_fail(c->err, -ENOENT,
+				"component '%s' needs '%s', which is not in "
+				"this program: link it in",
+				path->name, name);
+	if (!highest(dep->desc, c->to_write))
+		return kho_fail(c->err, -ERANGE,
+				"component '%s' needs '%s', which this program "
+				"can only read",
+				path->name, name);
+	if (composite->n == KHO_COMPOSITE_MAX)
+		return kho_fail(c->err, -E2BIG,
+				"component '%s' needs more than %d others",
+				composite->tokens[0].name,
+				KHO_COMPOSITE_MAX - 1);
+	token = &composite->tokens[composite->n++];
+	memcpy(token->name, name, KHO_TOKEN_NAME_SIZE);
+	token->version = highest(dep->desc, c->to_write);
+	return add_deps(c, dep->desc, path);
+}
+
+static int add_deps(struct computed *c, const struct kho_component_desc *desc,
+		    const struct path *up)
 {
 	const struct path here = { .up = up, .name = desc->name };
-	size_t i, j;
+	int ret = 0;
+	size_t i;
+
+	/* At most KHO_COMPOSITE_MAX deep: each level added a token. */
+	for (i = 0; !ret && i < KHO_DEPS_MAX && desc->deps[i][0]; i++)
+		ret = add_dep(c, &here, desc->deps[i]);
+	return ret;
+}
+
+static int compute(struct computed *c, const struct kho_component_desc *desc,
+		   uint32_t version)
+{
+	struct kho_composite *composite = c->composite;
 	int ret;
 
-	for (i = 0; i < KHO_DEPS_MAX && desc->deps[i][0]; i++) {
-		const char *name = desc->deps[i];
-		const struct kho_component *dep = kho_component_find(name);
-		const struct path *p;
-		struct kho_token *token;
-
-		for (p = &here; p; p = p->up)
-			if (!strcmp(p->name, name))
-				return kho_fail(err, -ELOOP,
-						"component '%s' depends on "
-						"itself through '%s'",
-						name, desc->name);
-		for (j = 0; j < composite->n; j++)
-			if (!strcmp(composite->tokens[j].name, name))
-				break;
-		if (j < composite->n)
-			continue;
-		if (!dep)
-			return kho_fail(err, -ENOENT,
-					"component '%s' needs '%s', which is "
-					"not in this program: link it in",
-					desc->name, name);
-		if (!dep->desc->write.max)
-			return kho_fail(err, -ERANGE,
-					"component '%s' needs '%s', which this "
-					"program can only read",
-					desc->name, name);
-		if (composite->n == KHO_COMPOSITE_MAX)
-			return kho_fail(err, -E2BIG,
-					"component '%s' needs more than %d "
-					"others",
-					composite->tokens[0].name,
-					KHO_COMPOSITE_MAX - 1);
-		token = &composite->tokens[composite->n++];
-		memcpy(token->name, name, KHO_TOKEN_NAME_SIZE);
-		token->version = dep->desc->write.max;
-		/* At most KHO_COMPOSITE_MAX deep: each level added a token. */
-		ret = add_deps(dep->desc, &here, composite, err);
-		if (ret)
-			return ret;
-	}
-	return 0;
+	composite->n = 1;
+	memcpy(composite->tokens[0].name, desc->name, KHO_TOKEN_NAME_SIZE);
+	composite->tokens[0].version = version;
+	ret = add_deps(c, desc, NULL);
+	if (!ret)
+		composite_sort(composite);
+	return ret;
 }
 
 int kho_component_composite(const struct kho_component *component,
@@ -220,7 +294,7 @@ int kho_component_composite(const struct kho_component *component,
 			    struct kho_error *err)
 {
 	const struct kho_component_desc *desc = component->desc;
-	int ret;
+	struct computed c = { composite, true, err };
 
 	if (!desc->write.max)
 		return kho_fail(err, -ERANGE, "component '%s' can only be read",
@@ -231,12 +305,36 @@ int kho_component_composite(const struct kho_component *component,
 				"%u to %u",
 				desc->name, version, desc->write.min,
 				desc->write.max);
-	composite->n = 1;
-	memcpy(composite->tokens[0].name, desc->name, KHO_TOKEN_NAME_SIZE);
-	composite->tokens[0].version = version;
-	ret = add_deps(desc, NULL, composite, err);
-	if (ret)
+	return compute(&c, desc, version);
+}
+
+static int check_one(const struct kho_component_desc *desc,
+		     struct kho_error *err)
+{
+	struct kho_composite composite;
+	struct computed c = { &composite, false, err };
+	char text[KHO_COMPOSITE_SIZE];
+	int ret = compute(&c, desc, highest(desc, false));
+
+	if (ret || !(desc->flags & KHO_COMPONENT_HANDLER))
 		return ret;
-	composite_sort(composite);
-	return 0;
+	/* The highest versions have the most digits. */
+	ret = kho_composite_format(&composite, text, sizeof(text));
+	if (ret < KHO_HANDLER_COMPATIBLE_SIZE)
+		return 0;
+	return kho_fail(err, -ENAMETOOLONG,
+			"component '%s': its composite '%.128s' has %d "
+			"characters, a file handler's has at most %d: give it "
+			"fewer dependencies or a shorter name",
+			desc->name, text, ret, KHO_HANDLER_COMPATIBLE_SIZE - 1);
+}
+
+int kho_components_check(struct kho_error *err)
+{
+	const struct kho_component *c;
+	int ret = 0;
+
+	for (c = component_first(); !ret && c; c = c->next)
+		ret = check_one(c->desc, err);
+	return ret;
 }

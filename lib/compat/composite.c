@@ -189,6 +189,9 @@ int kho_composite_format(const struct kho_composite *composite, char *buf,
 {
 	size_t len = 0, i;
 
+	if (!size)
+		return -ENOSPC;
+	*buf = '\0';
 	for (i = 0; i < composite->n; i++) {
 		const struct kho_token *token = &composite->tokens[i];
 		int n = snprintf(buf + len, size - len, "%s%s-v%u",

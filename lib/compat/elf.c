@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /*
- * What one ELF file says of components and of the libraries it needs.
+ * What one ELF file says of components and of the libraries it needs: in
+ * notes, and in the section .liveupdate_versions.
  *
  * Notes are looked for in the allocated section .note.kho and in the PT_NOTE
  * segments: a program whose section headers were stripped has only these, one
@@ -13,6 +14,7 @@
  */
 #include <errno.h>
 #include <gelf.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +24,7 @@
 
 /* Far more than any real program has. */
 #define MAX_NOTE_BYTES (4u << 20) /* all notes of a file together */
+#define MAX_HEADERS 200000 /* of sections, and of segments */
 #define MAX_DYNAMIC_BYTES (1u << 20)
 #define MAX_NEEDED 1024
 #define MAX_STRING 4096 /* a library's name, a search path */
@@ -34,7 +37,7 @@ struct reader {
 	GElf_Ehdr ehdr;
 	size_t n_phdrs;
 	size_t note_bytes;
-	struct kho_manifest *manifest;
+	struct collection *collection;
 	size_t source;
 	struct kho_error *err;
 };
@@ -48,6 +51,25 @@ static int damaged(const struct reader *r, const char *what)
 static bool inside_file(const struct reader *r, uint64_t offset, uint64_t len)
 {
 	return offset <= r->size && len <= r->size - offset;
+}
+
+/*
+ * The sections that the file claims to have; libelf makes room for all of them
+ * at once. A number that does not fit its field is in the first section's
+ * header.
+ */
+static uint64_t count_sections(const struct reader *r)
+{
+	Elf64_Ehdr ehdr;
+	Elf64_Shdr first;
+
+	if (pread(r->fd, &ehdr, sizeof(ehdr), 0) != sizeof(ehdr))
+		return 0;
+	if (ehdr.e_shnum || !ehdr.e_shoff || ehdr.e_shoff > r->size ||
+	    pread(r->fd, &first, sizeof(first), (off_t)ehdr.e_shoff) !=
+		    sizeof(first))
+		return ehdr.e_shnum;
+	return first.sh_size;
 }
 
 static int open_elf(struct reader *r)
@@ -72,12 +94,16 @@ static int open_elf(struct reader *r)
 				"program that it runs",
 				r->path);
 	if (n < EI_NIDENT || memcmp(ident, ELFMAG, SELFMAG) != 0)
-		return kho_fail(r->err, -ENOEXEC, "%s: not an ELF file",
+		return kho_fail(r->err, -ENOEXEC,
+				"%s: neither an ELF file, a kernel image nor a "
+				"manifest in JSON",
 				r->path);
 	if (ident[EI_CLASS] != ELFCLASS64 || ident[EI_DATA] != ELFDATA2LSB)
 		return kho_fail(r->err, -ENOEXEC,
 				"%s: not a 64-bit, little-endian ELF file",
 				r->path);
+	if (count_sections(r) > MAX_HEADERS)
+		return damaged(r, "more sections than any program has");
 
 	elf_version(EV_CURRENT);
 	r->elf = elf_begin(r->fd, ELF_C_READ, NULL);
@@ -92,6 +118,8 @@ static int open_elf(struct reader *r)
 	if (elf_getphdrnum(r->elf, &r->n_phdrs) < 0 ||
 	    (r->ehdr.e_phnum != PN_XNUM && r->n_phdrs != r->ehdr.e_phnum))
 		return damaged(r, "program headers outside of the file");
+	if (r->n_phdrs > MAX_HEADERS)
+		return damaged(r, "more segments than any program has");
 	if (elf_getshdrnum(r->elf, &n_shdrs) < 0 ||
 	    (r->ehdr.e_shoff && n_shdrs < r->ehdr.e_shnum))
 		return damaged(r, "section headers outside of the file");
@@ -252,26 +280,57 @@ static int bad_note(const struct reader *r, uint64_t offset, const char *why)
 			r->path, (unsigned long long)offset, why);
 }
 
+/* What a note of type 1 does not say. */
+static void complete_desc(struct kho_component_desc *desc)
+{
+	desc->convert = desc->write.min < desc->write.max;
+}
+
+/* Bytes that are no _Bool must not come into one. */
+static bool bools_are_good(const char *desc)
+{
+	size_t i;
+
+	for (i = offsetof(struct kho_component_desc, check);
+	     i < offsetof(struct kho_component_desc, reserved); i++)
+		if (desc[i] != 0 && desc[i] != 1)
+			return false;
+	return !desc[i];
+}
+
 /* A note of our owner. A type that is not known is from a later libkho. */
 static int read_component(struct reader *r, uint64_t offset,
-			  const GElf_Nhdr *nhdr, const void *bytes)
+			  const GElf_Nhdr *nhdr, const char *bytes)
 {
-	struct kho_component_desc desc;
+	struct kho_component_desc desc = { 0 };
 	struct kho_error why;
+	size_t size = nhdr->n_type == KHO_NOTE_COMPONENT ?
+			      sizeof(desc) :
+			      KHO_COMPONENT_DESC_V1_SIZE;
 
-	if (nhdr->n_type != KHO_NOTE_COMPONENT)
+	if (nhdr->n_type != KHO_NOTE_COMPONENT &&
+	    nhdr->n_type != KHO_NOTE_COMPONENT_V1)
 		return 0;
-	if (nhdr->n_descsz != sizeof(desc))
+	if (nhdr->n_descsz != size)
 		return bad_note(r, offset, "wrong size for a component");
-	memcpy(&desc, bytes, sizeof(desc));
+	if (size == sizeof(desc) && !bools_are_good(bytes))
+		return bad_note(r, offset, "a flag that is neither 0 nor 1");
+	memcpy(&desc, bytes, size);
+	if (size != sizeof(desc))
+		complete_desc(&desc);
 	if (desc_check(&desc, &why))
 		return bad_note(r, offset, why.text);
-	return manifest_add(r->manifest, &desc, r->source, offset, r->err);
+	if (size != sizeof(desc) && desc.flags & ~KHO_NOTE_FLAGS_V1)
+		return bad_note(r, offset,
+				"a note of type 1 has no such flags");
+	return collect(r->collection, &desc, nhdr->n_type, r->source, offset);
 }
 
 static int read_notes(struct reader *r, uint64_t offset, uint64_t len,
 		      uint64_t align)
 {
+	/* libelf gets slow when it has to remember many pieces. */
+	uint64_t cost = len < 4096 ? 4096 : len;
 	size_t at = 0, next, name, desc;
 	GElf_Nhdr nhdr;
 	Elf_Data *data;
@@ -279,9 +338,9 @@ static int read_notes(struct reader *r, uint64_t offset, uint64_t len,
 
 	if (!inside_file(r, offset, len))
 		return bad_note(r, offset, "outside of the file (truncated?)");
-	if (len > MAX_NOTE_BYTES - r->note_bytes)
+	if (cost > MAX_NOTE_BYTES - r->note_bytes)
 		return bad_note(r, offset, "too many notes");
-	r->note_bytes += len;
+	r->note_bytes += cost;
 	data = elf_getdata_rawchunk(r->elf, (int64_t)offset, len,
 				    align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
 	if (!data)
@@ -304,24 +363,63 @@ static int read_notes(struct reader *r, uint64_t offset, uint64_t len,
 	return 0;
 }
 
+static int read_liveupdate(struct reader *r, const GElf_Shdr *shdr)
+{
+	char *bytes;
+	ssize_t n;
+	int ret;
+
+	if (!inside_file(r, shdr->sh_offset, shdr->sh_size) ||
+	    shdr->sh_size > MAX_NOTE_BYTES)
+		return kho_fail(r->err, -EBADMSG,
+				"%s: " KHO_LIVEUPDATE_SECTION
+				" at offset 0x%llx: outside of the file, or "
+				"too large",
+				r->path, (unsigned long long)shdr->sh_offset);
+	bytes = malloc(shdr->sh_size + 1);
+	if (!bytes)
+		return kho_fail(r->err, -ENOMEM, "out of memory");
+	n = pread(r->fd, bytes, shdr->sh_size, (off_t)shdr->sh_offset);
+	if (n < 0)
+		ret = kho_fail(r->err, -EIO, "%s: cannot read: %m", r->path);
+	else
+		ret = liveupdate_read(r->collection, r->source, bytes,
+				      (size_t)n, shdr->sh_offset);
+	free(bytes);
+	return ret;
+}
+
 /*
  * Compares the name in the file, so that a table of names of any size costs
  * nothing.
  */
-static bool is_note_section(const struct reader *r, const GElf_Shdr *names,
-			    const GElf_Shdr *shdr)
+static bool has_name(const struct reader *r, const GElf_Shdr *names,
+		     const GElf_Shdr *shdr, const char *name)
 {
-	char name[sizeof(KHO_NOTE_SECTION)];
+	char buf[sizeof(KHO_LIVEUPDATE_SECTION)];
+	size_t size = strlen(name) + 1;
 
-	if (!(shdr->sh_flags & SHF_ALLOC) ||
-	    (shdr->sh_type != SHT_NOTE && shdr->sh_type != SHT_PROGBITS) ||
-	    shdr->sh_name >= names->sh_size ||
-	    !inside_file(r, names->sh_offset, names->sh_size))
-		return false;
-	return pread(r->fd, name, sizeof(name),
+	return shdr->sh_name < names->sh_size &&
+	       inside_file(r, names->sh_offset, names->sh_size) &&
+	       pread(r->fd, buf, size,
 		     (off_t)(names->sh_offset + shdr->sh_name)) ==
-		       sizeof(name) &&
-	       !memcmp(name, KHO_NOTE_SECTION, sizeof(name));
+		       (ssize_t)size &&
+	       !memcmp(buf, name, size);
+}
+
+/* A section of notes may have been taken for data by a linker. */
+static int read_section(struct reader *r, const GElf_Shdr *names,
+			const GElf_Shdr *shdr)
+{
+	if (shdr->sh_type != SHT_NOTE && shdr->sh_type != SHT_PROGBITS)
+		return 0;
+	if (shdr->sh_flags & SHF_ALLOC &&
+	    has_name(r, names, shdr, KHO_NOTE_SECTION))
+		return read_notes(r, shdr->sh_offset, shdr->sh_size, 4);
+	if (shdr->sh_type == SHT_PROGBITS &&
+	    has_name(r, names, shdr, KHO_LIVEUPDATE_SECTION))
+		return read_liveupdate(r, shdr);
+	return 0;
 }
 
 static int read_sections(struct reader *r)
@@ -329,20 +427,15 @@ static int read_sections(struct reader *r)
 	GElf_Shdr names, shdr;
 	Elf_Scn *scn = NULL;
 	size_t index;
-	int ret;
+	int ret = 0;
 
 	if (elf_getshdrstrndx(r->elf, &index) < 0 || index == SHN_UNDEF ||
 	    !gelf_getshdr(elf_getscn(r->elf, index), &names))
 		return 0;
-	while ((scn = elf_nextscn(r->elf, scn))) {
-		if (!gelf_getshdr(scn, &shdr) ||
-		    !is_note_section(r, &names, &shdr))
-			continue;
-		ret = read_notes(r, shdr.sh_offset, shdr.sh_size, 4);
-		if (ret)
-			return ret;
-	}
-	return 0;
+	while (!ret && (scn = elf_nextscn(r->elf, scn)))
+		if (gelf_getshdr(scn, &shdr))
+			ret = read_section(r, &names, &shdr);
+	return ret;
 }
 
 static int read_segments(struct reader *r)
@@ -363,15 +456,15 @@ static int read_segments(struct reader *r)
 	return 0;
 }
 
-int elf_read(int fd, struct kho_manifest *manifest, size_t source,
-	     struct elf_deps *deps, struct kho_error *err)
+int elf_read(int fd, struct collection *collection, size_t source,
+	     struct elf_deps *deps)
 {
 	struct reader r = {
 		.fd = fd,
-		.path = manifest->sources[source],
-		.manifest = manifest,
+		.path = collection->manifest->sources[source],
+		.collection = collection,
 		.source = source,
-		.err = err,
+		.err = collection->err,
 	};
 	int ret;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /*
- * Manifests: of a program's file with the libraries that it needs, and of this
- * process.
+ * Manifests: of a file, which is a program with the libraries that it needs or
+ * a JSON document, and of this process.
  *
  * The libraries are gone through breadth first, as the loader does: each is
  * looked for once, in the name's first place that has a library of this
@@ -10,19 +10,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../image/private.h"
 #include "private.h"
 
-/* Far more than any real program has. */
-#define MAX_COMPONENTS 256
-#define MAX_FILES 1024
-#define MAX_NAMES 4096 /* of libraries, found or not */
+/* Names of libraries, found or not; far more than any real program has. */
+#define MAX_NAMES 4096
 
 static int no_memory(struct kho_error *err)
 {
@@ -55,21 +53,62 @@ kho_manifest_find(const struct kho_manifest *manifest, const char *name)
 	return NULL;
 }
 
-static int append(struct kho_manifest *manifest,
-		  const struct kho_component_desc *desc, size_t source,
-		  struct kho_error *err)
+struct kho_manifest *manifest_new(const char *target)
 {
-	struct kho_manifest_entry *entries;
+	struct kho_manifest *manifest = calloc(1, sizeof(*manifest));
 
-	entries = realloc(manifest->entries,
-			  (manifest->n + 1) * sizeof(*entries));
-	if (!entries)
-		return no_memory(err);
-	manifest->entries = entries;
-	entries[manifest->n].desc = *desc;
-	entries[manifest->n].source = source;
-	manifest->n++;
+	if (!manifest)
+		return NULL;
+	manifest->target = strdup(target);
+	if (manifest->target)
+		return manifest;
+	free(manifest);
+	return NULL;
+}
+
+int manifest_add_source(struct kho_manifest *manifest, const char *path)
+{
+	char *copy = strdup(path);
+	char **sources = NULL;
+
+	if (copy)
+		sources = realloc(manifest->sources,
+				  (manifest->n_sources + 1) * sizeof(*sources));
+	if (!sources) {
+		free(copy);
+		return -ENOMEM;
+	}
+	manifest->sources = sources;
+	sources[manifest->n_sources++] = copy;
 	return 0;
+}
+
+int manifest_append(struct kho_manifest *manifest,
+		    const struct kho_component_desc *desc, size_t source)
+{
+	struct kho_manifest_entry *entries =
+		realloc(manifest->entries,
+			(manifest->n + 1) * sizeof(*entries));
+
+	if (!entries)
+		return -ENOMEM;
+	manifest->entries = entries;
+	entries[manifest->n++] = (struct kho_manifest_entry){
+		.desc = *desc,
+		.source = source,
+	};
+	return 0;
+}
+
+struct kho_manifest_entry *manifest_lookup(const struct kho_manifest *manifest,
+					   const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < manifest->n; i++)
+		if (!strcmp(manifest->entries[i].desc.name, name))
+			return &manifest->entries[i];
+	return NULL;
 }
 
 static void sort(struct kho_manifest *manifest)
@@ -79,39 +118,74 @@ static void sort(struct kho_manifest *manifest)
 		      sizeof(manifest->entries[0]), compare_entries);
 }
 
-int manifest_add(struct kho_manifest *manifest,
-		 const struct kho_component_desc *desc, size_t source,
-		 uint64_t offset, struct kho_error *err)
+int manifest_finish(struct kho_manifest *manifest, struct kho_error *err)
 {
+	int ret;
+
+	/* Before, so that who a part was added for is no accident. */
+	sort(manifest);
+	ret = bundles_add(manifest, err);
+	sort(manifest);
+	return ret;
+}
+
+/* Is what notes of all types have the same? */
+static bool agree(const struct kho_component_desc *a,
+		  const struct kho_component_desc *b)
+{
+	const size_t after_flags = sizeof(a->flags);
+
+	return !((a->flags ^ b->flags) & KHO_NOTE_FLAGS_V1) &&
+	       !memcmp((const char *)a + after_flags,
+		       (const char *)b + after_flags,
+		       KHO_COMPONENT_DESC_V1_SIZE - after_flags);
+}
+
+int collect(struct collection *collection,
+	    const struct kho_component_desc *desc, uint32_t type, size_t source,
+	    uint64_t offset)
+{
+	struct kho_manifest *manifest = collection->manifest;
+	struct kho_manifest_entry *entry =
+		manifest_lookup(manifest, desc->name);
 	const char *path = manifest->sources[source];
-	size_t i;
+	uint32_t *known;
 
-	for (i = 0; i < manifest->n; i++) {
-		const struct kho_manifest_entry *entry = &manifest->entries[i];
-
-		if (strcmp(entry->desc.name, desc->name))
-			continue;
-		if (!memcmp(&entry->desc, desc, sizeof(*desc)))
-			return 0;
-		return kho_fail(err, -EBADMSG,
+	if (!entry) {
+		if (manifest->n == MANIFEST_MAX)
+			return kho_fail(collection->err, -EBADMSG,
+					"%s: at offset 0x%llx: more than %d "
+					"components",
+					path, (unsigned long long)offset,
+					MANIFEST_MAX);
+		if (manifest_append(manifest, desc, source))
+			return no_memory(collection->err);
+		collection->types[manifest->n - 1] = type;
+		return 0;
+	}
+	known = &collection->types[entry - manifest->entries];
+	if (type && *known &&
+	    (!agree(&entry->desc, desc) ||
+	     (type == *known && memcmp(&entry->desc, desc, sizeof(*desc)) != 0)))
+		return kho_fail(collection->err, -EBADMSG,
 				"%s: note at offset 0x%llx: component '%s' "
 				"contradicts the one in %s: build both from "
 				"the same version",
 				path, (unsigned long long)offset, desc->name,
 				manifest->sources[entry->source]);
+	/* The higher the type of a note, the more it says. */
+	if (type > *known) {
+		entry->desc = *desc;
+		entry->source = source;
+		*known = type;
 	}
-	if (manifest->n == MAX_COMPONENTS)
-		return kho_fail(err, -EBADMSG,
-				"%s: note at offset 0x%llx: more than %d "
-				"components",
-				path, (unsigned long long)offset,
-				MAX_COMPONENTS);
-	return append(manifest, desc, source, err);
+	return 0;
 }
 
 /* What a look at a program with its libraries needs to remember. */
 struct walk {
-	struct kho_manifest *manifest;
+	struct collection collection;
+	struct kho_manifest *manifest; /* the collection's */
 	struct file {
 		struct elf_deps deps;
 		size_t parent; /* who needs it; the program: itself */
@@ -130,39 +204,32 @@ static int add_file(struct walk *w, int fd, char *path, size_t parent)
 	struct kho_manifest *manifest = w->manifest;
 	size_t n = manifest->n_sources;
 	struct file *files;
-	char **sources;
 	struct stat st;
 	int ret;
 
-	if (n == MAX_FILES) {
+	if (n == MANIFEST_MAX_SOURCES) {
 		free(path);
 		return kho_fail(w->err, -EBADMSG,
 				"%s: needs more than %d libraries",
-				manifest->target, MAX_FILES);
+				manifest->target, MANIFEST_MAX_SOURCES);
 	}
-	sources = realloc(manifest->sources, (n + 1) * sizeof(*sources));
-	if (sources)
-		manifest->sources = sources;
 	files = realloc(w->files, (n + 1) * sizeof(*files));
 	if (files)
 		w->files = files;
-	if (!sources || !files) {
-		free(path);
+	ret = files ? manifest_add_source(manifest, path) : -ENOMEM;
+	free(path);
+	if (ret)
 		return no_memory(w->err);
-	}
-	sources[n] = path;
 	memset(&files[n], 0, sizeof(files[n]));
 	files[n].parent = parent;
 	if (!fstat(fd, &st)) {
 		files[n].dev = st.st_dev;
 		files[n].ino = st.st_ino;
 	}
-	ret = elf_read(fd, manifest, n, &files[n].deps, w->err);
+	ret = elf_read(fd, &w->collection, n, &files[n].deps);
 	if (ret) {
 		elf_deps_free(&files[n].deps);
-		free(path);
-	} else {
-		manifest->n_sources++;
+		free(manifest->sources[--manifest->n_sources]);
 	}
 	return ret;
 }
@@ -352,45 +419,62 @@ static int walk(struct walk *w, int fd, char *path)
 			ret = need(w, i, w->files[i].deps.needed[j]);
 	if (!ret && !w->manifest->n)
 		ret = no_manifest(w);
-	if (!ret)
-		sort(w->manifest);
-	return ret;
+	return ret ? ret : manifest_finish(w->manifest, w->err);
 }
 
-static struct kho_manifest *new_manifest(const char *target)
+static int read_elf(int fd, const char *path, struct kho_manifest **manifest,
+		    struct kho_error *err)
 {
-	struct kho_manifest *manifest = calloc(1, sizeof(*manifest));
-
-	if (!manifest)
-		return NULL;
-	manifest->target = strdup(target);
-	if (manifest->target)
-		return manifest;
-	free(manifest);
-	return NULL;
-}
-
-int kho_manifest_read(int fd, const char *path, struct kho_manifest **manifest,
-		      struct kho_error *err)
-{
-	struct walk w = { .manifest = new_manifest(path), .err = err };
+	struct kho_manifest *m = manifest_new(path);
+	struct walk w = {
+		.collection = { .manifest = m, .err = err },
+		.manifest = m,
+		.err = err,
+	};
 	size_t i;
 	int ret;
 
-	if (!w.manifest)
+	if (!m)
 		return no_memory(err);
 	ret = walk(&w, fd, strdup(path));
-	for (i = 0; i < w.manifest->n_sources; i++)
+	for (i = 0; i < m->n_sources; i++)
 		elf_deps_free(&w.files[i].deps);
 	free(w.files);
 	string_list_free(&w.names);
 	string_list_free(&w.missing);
 	string_list_free(&w.system);
 	if (ret)
-		kho_manifest_free(w.manifest);
+		kho_manifest_free(m);
 	else
-		*manifest = w.manifest;
+		*manifest = m;
 	return ret;
+}
+
+static int read_json(int fd, const char *path, struct kho_manifest **manifest,
+		     struct kho_error *err)
+{
+	size_t len;
+	char *text;
+	int ret = json_read_file(fd, path, &text, &len, err);
+
+	if (ret)
+		return ret;
+	ret = kho_manifest_parse(text, len, path, manifest, err);
+	free(text);
+	return ret;
+}
+
+int kho_manifest_read(int fd, const char *path, struct kho_manifest **manifest,
+		      struct kho_error *err)
+{
+	char begin[4096];
+	ssize_t n = pread(fd, begin, sizeof(begin), 0);
+
+	if (n > 0 && json_begins(begin, (size_t)n))
+		return read_json(fd, path, manifest, err);
+	if (image_begins(fd))
+		return image_read(fd, path, manifest, err);
+	return read_elf(fd, path, manifest, err);
 }
 
 int kho_manifest_open(const char *path, struct kho_manifest **manifest,
@@ -411,28 +495,19 @@ int kho_manifest_open(const char *path, struct kho_manifest **manifest,
 
 int kho_manifest_self(struct kho_manifest **manifest)
 {
-	struct kho_manifest *self = new_manifest("self");
+	struct kho_manifest *self = manifest_new("self");
 	const struct kho_component *c;
+	int ret = self ? manifest_add_source(self, self->target) : -ENOMEM;
 
-	if (!self)
+	for (c = component_first(); !ret && c; c = c->next)
+		ret = manifest_append(self, c->desc, 0);
+	if (ret) {
+		kho_manifest_free(self);
 		return -ENOMEM;
-	self->sources = calloc(1, sizeof(*self->sources));
-	if (!self->sources)
-		goto free_self;
-	self->sources[0] = strdup(self->target);
-	self->n_sources = 1;
-	if (!self->sources[0])
-		goto free_self;
-	for (c = component_first(); c; c = c->next)
-		if (append(self, c->desc, 0, NULL))
-			goto free_self;
+	}
 	sort(self);
 	*manifest = self;
 	return 0;
-
-free_self:
-	kho_manifest_free(self);
-	return -ENOMEM;
 }
 
 void kho_manifest_free(struct kho_manifest *manifest)
@@ -446,47 +521,6 @@ void kho_manifest_free(struct kho_manifest *manifest)
 	free(manifest->sources);
 	free(manifest->entries);
 	free(manifest->target);
+	free(manifest->image);
 	free(manifest);
-}
-
-static json_object *entry_json(const struct kho_manifest *manifest,
-			       const struct kho_manifest_entry *entry)
-{
-	const struct kho_component_desc *desc = &entry->desc;
-	bool structure = desc->flags & KHO_COMPONENT_STRUCTURE;
-	json_object *object = json_object_new_object();
-	json_object *deps = json_object_new_array();
-	size_t i;
-
-	for (i = 0; i < KHO_DEPS_MAX && desc->deps[i][0]; i++)
-		json_push(&deps, json_object_new_string(desc->deps[i]));
-	json_set(&object, "name", json_object_new_string(desc->name));
-	json_set_range(&object, "write", &desc->write);
-	json_set_range(&object, "read", &desc->read);
-	json_set(&object, "structure", json_object_new_boolean(structure));
-	json_set(&object, "deps", deps);
-	json_set(&object, "source",
-		 json_object_new_string(manifest->sources[entry->source]));
-	return object;
-}
-
-char *kho_manifest_json(const struct kho_manifest *manifest)
-{
-	json_object *object = json_object_new_object();
-	json_object *sources = json_object_new_array();
-	json_object *components = json_object_new_array();
-	size_t i;
-
-	for (i = 0; i < manifest->n_sources; i++)
-		json_push(&sources,
-			  json_object_new_string(manifest->sources[i]));
-	for (i = 0; i < manifest->n; i++)
-		json_push(&components,
-			  entry_json(manifest, &manifest->entries[i]));
-	json_set(&object, "schema", json_object_new_string("kho-manifest"));
-	json_set(&object, "version", json_object_new_int(1));
-	json_set(&object, "target", json_object_new_string(manifest->target));
-	json_set(&object, "sources", sources);
-	json_set(&object, "components", components);
-	return json_finish(object);
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/* A root FDT of hostile bytes: kho_state_read() and kho_state_used(). */
+/*
+ * A root FDT of hostile bytes: kho_state_read() and kho_state_used(). The blobs of
+ * a Linux state are behind it.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -15,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (kho_state_read(&mem.mem, 0x1000, size, &state, &err))
 		return 0;
-	if (kho_state_used(state, &used, &n, &err) == 0)
+	if (kho_state_used(&mem.mem, state, &used, &n, &err) == 0)
 		free(used);
 	free(state);
 	return 0;

@@ -22,14 +22,27 @@
 		a, b                                                           \
 	}
 
+static int check(uint32_t version, const struct kho_blob *blob,
+		 struct kho_error *why)
+{
+	return blob && why ? (int)version : 0;
+}
+
+static int convert(struct kho *kho, uint32_t version, void *arg,
+		   struct kho_error *why)
+{
+	return kho && arg && why ? (int)version : 0;
+}
+
 /* app -> table -> pages -> bits; app -> log -> bits */
 KHO_COMPONENT(app, .read = V(1, 3), .write = V(2, 3),
-	      .deps = { "table", "log" });
+	      .deps = { "table", "log" }, .convert = convert, .check = check);
 KHO_COMPONENT(table, .read = V(1, 9), .write = V(4, 7), .deps = { "pages" },
-	      .flags = KHO_COMPONENT_STRUCTURE);
+	      .flags = KHO_COMPONENT_STRUCTURE, .convert = convert);
 KHO_COMPONENT(log, .read = V(1, 1), .write = V(1, 1), .deps = { "bits" });
 KHO_COMPONENT(pages, .read = V(1, 1), .write = V(1, 1), .deps = { "bits" });
-KHO_COMPONENT_NAMED(a_bits, "bits", .read = V(1, 2), .write = V(1, 2));
+KHO_COMPONENT_NAMED(a_bits, "bits", .read = V(1, 2), .write = V(1, 2),
+		    .convert = convert);
 
 KHO_COMPONENT(lonely, .read = V(1, 1), .write = V(1, 1), .deps = { "nobody" });
 KHO_COMPONENT(reader, .read = V(1, 1));
@@ -71,6 +84,9 @@ static void composites(void **state)
 	}
 	assert_null(kho_component_find("nobody"));
 	assert_ptr_equal(kho_component_find("bits"), &a_bits_component);
+	assert_ptr_equal(app_component.def->check, check);
+	assert_ptr_equal(app_component.def->convert, convert);
+	assert_null(app_component.def->can_write);
 }
 
 static void composites_refused(void **state)
@@ -114,19 +130,17 @@ static void composites_refused(void **state)
 	}
 }
 
+static const struct kho_component_def converts = { .convert = convert };
+
 #define CHAIN 33
 static struct kho_component_desc chain_desc[CHAIN];
 static struct kho_component chain[CHAIN];
 
-/* A chain of as many components as a composite holds, and of one more. */
-static void chain_length(void **state)
+static void register_chain(size_t n)
 {
-	struct kho_composite composite;
-	struct kho_error err;
 	size_t i;
 
-	(void)state;
-	for (i = 0; i < CHAIN; i++) {
+	for (i = 0; i < n; i++) {
 		struct kho_component_desc *desc = &chain_desc[i];
 
 		snprintf(desc->name, sizeof(desc->name), "chain%zu", i);
@@ -134,9 +148,21 @@ static void chain_length(void **state)
 			snprintf(desc->deps[0], sizeof(desc->deps[0]),
 				 "chain%zu", i - 1);
 		desc->write = desc->read = (struct kho_range){ 1, UINT32_MAX };
+		desc->convert = true;
 		chain[i].desc = desc;
+		chain[i].def = &converts;
 		kho_component_register(&chain[i]);
 	}
+}
+
+/* A chain of as many components as a composite holds, and of one more. */
+static void chain_length(void **state)
+{
+	struct kho_composite composite;
+	struct kho_error err;
+
+	(void)state;
+	register_chain(CHAIN);
 	assert_int_equal(kho_component_composite(&chain[KHO_COMPOSITE_MAX - 1],
 						 1, &composite, NULL),
 			 0);
@@ -150,23 +176,20 @@ static void chain_length(void **state)
 			    "component 'chain32' needs more than 31 others");
 }
 
-/* Register @desc in another process: what it says before it aborts. */
-static void assert_aborts(const struct kho_component_desc *desc,
-			  const char *message)
+/* Register @component in another process: what it says before it aborts. */
+static void assert_aborts(struct kho_component *component, const char *message)
 {
-	static struct kho_component component;
 	char text[512] = "";
 	int fds[2], status;
 	ssize_t n;
 	pid_t child;
 
-	component.desc = desc;
 	assert_int_equal(pipe(fds), 0);
 	child = fork();
 	if (!child) {
 		dup2(fds[1], STDERR_FILENO);
 		signal(SIGABRT, SIG_DFL);
-		kho_component_register(&component);
+		kho_component_register(component);
 		_exit(0);
 	}
 	close(fds[1]);
@@ -197,7 +220,10 @@ static void registration(void **state)
 		const char *error;
 	} cases[] = {
 		{ { .name = "fine", GOOD }, NULL },
-		{ { .name = "fine", .write = V(1, UINT32_MAX) }, NULL },
+		{ { .name = "fine", .write = V(UINT32_MAX, UINT32_MAX) },
+		  NULL },
+		{ { .name = "fine", .read = V(1, UINT32_MAX) }, NULL },
+		{ { .name = "fine", GOOD, .flags = 7 }, NULL },
 		{ { .name = "fine", GOOD, .flags = KHO_COMPONENT_STRUCTURE },
 		  NULL },
 		{ { .name = "fine",
@@ -223,8 +249,11 @@ static void registration(void **state)
 		  "component 'bad': write range 2 to 1 is no range" },
 		{ { .name = "bad", .write = V(1, 1), .read = V(1, 0) },
 		  "component 'bad': read range 1 to 0 is no range" },
-		{ { .name = "bad", GOOD, .flags = 6 },
-		  "component 'bad' has unknown flags 0x6" },
+		{ { .name = "bad", .write = V(1, 2) },
+		  "component 'bad' writes versions 1 to 2, and has no convert "
+		  "to get from one to the other" },
+		{ { .name = "bad", GOOD, .flags = 9 },
+		  "component 'bad' has unknown flags 0x9" },
 		{ { .name = "bad", GOOD, .deps = { "bad" } },
 		  "component 'bad' depends on itself" },
 		{ { .name = "bad", GOOD, .deps = { "a", "b", "a" } },
@@ -246,8 +275,58 @@ static void registration(void **state)
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		assert_aborts(&cases[i].desc, cases[i].error);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct kho_component component = { .desc = &cases[i].desc };
+
+		assert_aborts(&component, cases[i].error);
+	}
+}
+
+/* What the note says of callbacks is what there is. */
+static void callbacks(void **state)
+{
+	static const struct kho_component_def all = {
+		.check = check,
+		.can_write = convert,
+		.convert = convert,
+	};
+	static const struct kho_component_desc says_all = {
+		.name = "fine",
+		.write = V(1, 2),
+		.check = true,
+		.can_write = true,
+		.convert = true,
+	};
+	struct kho_component_desc desc = says_all;
+	struct kho_component component = { .desc = &desc, .def = &all };
+
+	(void)state;
+	assert_aborts(&component, NULL);
+	desc.check = false;
+	assert_aborts(&component,
+		      "component 'fine': its note and its definition differ on "
+		      ".check: leave out what there is not, instead of setting "
+		      "it to NULL");
+	desc.check = true;
+	desc.can_write = false;
+	assert_aborts(&component,
+		      "component 'fine': its note and its definition differ on "
+		      ".can_write: leave out what there is not, instead of "
+		      "setting it to NULL");
+	desc = says_all;
+	component.def = &converts;
+	assert_aborts(&component,
+		      "component 'fine': its note and its definition differ on "
+		      ".check: leave out what there is not, instead of setting "
+		      "it to NULL");
+	component.def = NULL;
+	desc = (struct kho_component_desc){ .name = "fine",
+					    .write = V(1, 1),
+					    .convert = true };
+	assert_aborts(&component,
+		      "component 'fine': its note and its definition differ on "
+		      ".convert: leave out what there is not, instead of "
+		      "setting it to NULL");
 }
 
 static void self(void **state)
@@ -334,6 +413,7 @@ int main(void)
 		cmocka_unit_test(composites_refused),
 		cmocka_unit_test(chain_length),
 		cmocka_unit_test(registration),
+		cmocka_unit_test(callbacks),
 		cmocka_unit_test(self),
 		cmocka_unit_test(threads),
 	};

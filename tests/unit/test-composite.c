@@ -213,6 +213,18 @@ static void canonical(void **state)
 	}
 }
 
+/* What is in a subtree that does not say what it is. */
+static void none(void **state)
+{
+	const struct kho_composite composite = { 0 };
+	char text[2] = "x";
+
+	(void)state;
+	assert_int_equal(kho_composite_format(&composite, text, 1), 0);
+	assert_string_equal(text, "");
+	assert_int_equal(kho_composite_format(&composite, text, 0), -ENOSPC);
+}
+
 /* The longest composite fits exactly where the header says it does. */
 static void longest(void **state)
 {
@@ -314,9 +326,10 @@ static void random_order(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names),   cmocka_unit_test(tokens),
-		cmocka_unit_test(refused), cmocka_unit_test(canonical),
-		cmocka_unit_test(longest), cmocka_unit_test(random_order),
+		cmocka_unit_test(names),	cmocka_unit_test(tokens),
+		cmocka_unit_test(refused),	cmocka_unit_test(canonical),
+		cmocka_unit_test(none),		cmocka_unit_test(longest),
+		cmocka_unit_test(random_order),
 	};
 
 	seed_init();

@@ -27,7 +27,20 @@
 		a, b                                                           \
 	}
 
-KHO_COMPONENT(mine, .read = V(1, 2), .write = V(2, 2), .deps = { "yours" });
+static int check(uint32_t version, const struct kho_blob *blob,
+		 struct kho_error *why)
+{
+	return blob && why ? (int)version : 0;
+}
+
+static int convert(struct kho *kho, uint32_t version, void *arg,
+		   struct kho_error *why)
+{
+	return kho && arg && why ? (int)version : 0;
+}
+
+KHO_COMPONENT(mine, .read = V(1, 2), .write = V(1, 2), .deps = { "yours" },
+	      .check = check, .convert = convert);
 KHO_COMPONENT(yours, .read = V(1, 1), .write = V(1, 1),
 	      .flags = KHO_COMPONENT_STRUCTURE);
 
@@ -216,8 +229,8 @@ static void foreign_notes(void **state)
 
 	(void)state;
 	memcpy(image.notes[0].owner, "GNU", 4);
-	image.notes[1].type = 2;
-	memset(&image.notes[1].desc, 0xff, sizeof(image.notes[1].desc));
+	image.notes[1].type = 3;
+	memset((void *)&image.notes[1].desc, 0xff, sizeof(image.notes[1].desc));
 	assert_int_equal(read_bytes(&image, sizeof(image), &manifest, NULL), 0);
 	assert_names(manifest, "three", NULL);
 	kho_manifest_free(manifest);
@@ -233,6 +246,132 @@ static void foreign_notes(void **state)
 	kho_manifest_free(manifest);
 }
 
+static void put_note(struct image *image, size_t *at,
+		     const struct kho_component_note *n, uint32_t type)
+{
+	char *to = (char *)image->notes + *at;
+	size_t size = type == 1 ? KHO_COMPONENT_DESC_V1_SIZE : sizeof(n->desc);
+
+	memcpy(to, n, offsetof(struct kho_component_note, desc) + size);
+	((struct kho_component_note *)to)->descsz = (uint32_t)size;
+	((struct kho_component_note *)to)->type = type;
+	*at += offsetof(struct kho_component_note, desc) + size;
+	image->note.p_filesz = image->shdr[1].sh_size = *at;
+}
+
+/* Notes of type 1 are read too; one of type 2 says more and counts. */
+static void note_types(void **state)
+{
+	enum { FIRST, THEN, N_ORDERS };
+	struct kho_component_note one = note("one", 3), two = one;
+	struct kho_manifest *manifest;
+	struct image image;
+	struct kho_error err;
+	size_t at, order;
+
+	(void)state;
+	one.desc.write = (struct kho_range){ 2, 3 };
+	one.desc.flags = KHO_COMPONENT_STRUCTURE;
+	strcpy(one.desc.deps[0], "dep");
+	/* alone */
+	image = make_image(0, NULL);
+	at = 0;
+	put_note(&image, &at, &one, 1);
+	put_note(&image, &at, &two, 1);
+	strcpy(((struct kho_component_note *)((char *)image.notes + 252))
+		       ->desc.name,
+	       "two");
+	assert_int_equal(read_bytes(&image, sizeof(image), &manifest, NULL), 0);
+	assert_names(manifest, "one", "two", NULL);
+	assert_true(manifest->entries[0].desc.convert);
+	assert_false(manifest->entries[1].desc.convert);
+	one.desc.convert = true;
+	assert_memory_equal(&manifest->entries[0].desc, &one.desc,
+			    sizeof(one.desc));
+	kho_manifest_free(manifest);
+
+	/* with the other type, in both orders */
+	two = one;
+	two.desc.flags |= KHO_COMPONENT_OPTIONAL;
+	two.desc.check = true;
+	for (order = FIRST; order < N_ORDERS; order++) {
+		image = make_image(0, NULL);
+		at = 0;
+		put_note(&image, &at, order ? &one : &two, order ? 1 : 2);
+		put_note(&image, &at, order ? &two : &one, order ? 2 : 1);
+		assert_int_equal(read_bytes(&image, sizeof(image), &manifest,
+					    NULL),
+				 0);
+		assert_names(manifest, "one", NULL);
+		assert_memory_equal(&manifest->entries[0].desc, &two.desc,
+				    sizeof(two.desc));
+		kho_manifest_free(manifest);
+
+		/* where they do not agree in what both say */
+		((struct kho_component_note *)image.notes)->desc.read.max++;
+		assert_int_equal(read_bytes(&image, sizeof(image), &manifest,
+					    &err),
+				 -EBADMSG);
+		assert_non_null(strstr(err.text, "'one' contradicts"));
+	}
+
+	/* Two of type 2 have to agree in everything. */
+	image = make_image(0, NULL);
+	at = 0;
+	put_note(&image, &at, &one, 2);
+	put_note(&image, &at, &two, 2);
+	assert_int_equal(read_bytes(&image, sizeof(image), &manifest, &err),
+			 -EBADMSG);
+	assert_string_equal(err.text,
+			    "prog: note at offset 0x1e8: component 'one' "
+			    "contradicts the one in prog: build both from the "
+			    "same version");
+
+	/* Flags that type 1 does not have, and a wrong size. */
+	image = make_image(0, NULL);
+	at = 0;
+	put_note(&image, &at, &two, 1);
+	assert_int_equal(read_bytes(&image, sizeof(image), &manifest, &err),
+			 -EBADMSG);
+	assert_string_equal(err.text, "prog: note at offset 0xe8: a note of "
+				      "type 1 has no such flags");
+	image = make_image(3, NULL);
+	image.notes[1].type = 1;
+	assert_int_equal(read_bytes(&image, sizeof(image), &manifest, &err),
+			 -EBADMSG);
+	assert_string_equal(err.text, "prog: note at offset 0x1e8: wrong size "
+				      "for a component");
+}
+
+/* A byte of a note that is no bool must never get into one. */
+static void bools(void **state)
+{
+	const size_t first = AT(notes[0].desc.check);
+	struct kho_manifest *manifest;
+	struct kho_error err;
+	size_t at;
+	int value;
+
+	(void)state;
+	for (at = first; at < first + 4; at++) {
+		for (value = 0; value < 256; value++) {
+			struct image image = make_image(3, NULL);
+			bool good = value < 1 + (at < first + 3);
+
+			((unsigned char *)&image)[at] = (unsigned char)value;
+			assert_int_equal(read_bytes(&image, sizeof(image),
+						    &manifest, &err),
+					 good ? 0 : -EBADMSG);
+			if (good)
+				kho_manifest_free(manifest);
+			else
+				assert_string_equal(err.text,
+						    "prog: note at offset 0xe8: a flag "
+						    "that is neither 0 nor 1");
+		}
+	}
+}
+
 struct patch {
 	size_t offset, size;
 	uint64_t value;
@@ -245,6 +384,21 @@ struct patch {
 #define NOTE0 "prog: note at offset 0xe8: "
 #define DAMAGED "prog: damaged or truncated ELF file: "
 
+/* @patches: at most four; one of size 0 ends them. */
+static void patch(struct image *image, const struct patch *patches)
+{
+	size_t i;
+
+	for (i = 0; i < 4 && patches[i].size; i++) {
+		char *to = (char *)image + patches[i].offset;
+		size_t size = patches[i].size;
+
+		/* Zeros behind a value that is shorter than a field. */
+		memset(to, 0, size);
+		memcpy(to, &patches[i].value, size < 8 ? size : 8);
+	}
+}
+
 static void refused(void **state)
 {
 	static const struct {
@@ -255,7 +409,7 @@ static void refused(void **state)
 		/* not what we look for */
 		{ { P(ehdr.e_ident[1], 'e') },
 		  -ENOEXEC,
-		  "prog: not an ELF file" },
+		  "prog: neither an ELF file, a kernel image nor a manifest in JSON" },
 		{ { P(ehdr.e_ident[EI_CLASS], ELFCLASS32) },
 		  -ENOEXEC,
 		  "prog: not a 64-bit, little-endian ELF file" },
@@ -327,9 +481,9 @@ static void refused(void **state)
 		{ { P(shdr[1].sh_size, UINT64_MAX) },
 		  -EBADMSG,
 		  NOTE0 "outside of the file (truncated?)" },
-		{ { P(shdr[1].sh_size, 252 * 3 - 1) },
+		{ { P(shdr[1].sh_size, 256 * 3 - 1) },
 		  -EBADMSG,
-		  "prog: note at offset 0x2e0: reaches over the end of its "
+		  "prog: note at offset 0x2e8: reaches over the end of its "
 		  "section" },
 		{ { P(notes[0].descsz, 0xffffffff) },
 		  -EBADMSG,
@@ -337,7 +491,7 @@ static void refused(void **state)
 		{ { P(notes[0].namesz, 0xffffffff) },
 		  -EBADMSG,
 		  NOTE0 "reaches over the end of its section" },
-		{ { P(notes[0].descsz, 232) },
+		{ { P(notes[0].descsz, 236) },
 		  -EBADMSG,
 		  NOTE0 "wrong size for a component" },
 		/* what they say */
@@ -359,6 +513,17 @@ static void refused(void **state)
 		{ { P(notes[0].desc.flags, 0x80000001) },
 		  -EBADMSG,
 		  NOTE0 "component 'one' has unknown flags 0x80000001" },
+		{ { P(notes[0].desc.flags, 8) },
+		  -EBADMSG,
+		  NOTE0 "component 'one' has unknown flags 0x8" },
+		{ { P(notes[0].desc.name[2], 0xff) },
+		  -EBADMSG,
+		  NOTE0 "component name: 0xff at byte 2: a name has only a-z, "
+			"0-9 and -" },
+		{ { P(notes[0].desc.write.max, 2) },
+		  -EBADMSG,
+		  NOTE0 "component 'one' writes versions 1 to 2, and has no "
+			"convert to get from one to the other" },
 		{ { P(notes[0].desc.write.min, 0) },
 		  -EBADMSG,
 		  NOTE0 "component 'one': write range 0 to 1 is no range" },
@@ -374,7 +539,7 @@ static void refused(void **state)
 			"of the list" },
 		{ { P(notes[1].desc.name, 0x656e6f) },
 		  -EBADMSG,
-		  "prog: note at offset 0x1e4: component 'one' contradicts "
+		  "prog: note at offset 0x1e8: component 'one' contradicts "
 		  "the one in prog: build both from the same version" },
 		/* nothing there */
 		{ { P(notes[0].owner, 0), P(notes[1].owner, 0),
@@ -397,21 +562,14 @@ static void refused(void **state)
 	};
 	struct kho_manifest *manifest;
 	struct kho_error err;
-	size_t i, j;
+	size_t i;
 
 	(void)state;
 	assert_int_equal(AT(notes), 0xe8);
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct image image = make_image(3, NULL);
 
-		for (j = 0; j < 4 && cases[i].patches[j].size; j++) {
-			const struct patch *p = &cases[i].patches[j];
-			char *to = (char *)&image + p->offset;
-
-			/* Zeros behind a value that is shorter than a field. */
-			memset(to, 0, p->size);
-			memcpy(to, &p->value, p->size < 8 ? p->size : 8);
-		}
+		patch(&image, cases[i].patches);
 		assert_int_equal(read_bytes(&image, sizeof(image), &manifest,
 					    &err),
 				 cases[i].code);
@@ -470,7 +628,91 @@ static void overlapping(void **state)
 	assert_int_equal(read_bytes(file, sizeof(*file), &manifest, &err),
 			 -EBADMSG);
 	assert_non_null(strstr(err.text, ": too many notes"));
+
+	/* Many pieces of a note each. */
+	for (i = 0; i < COUNT; i++) {
+		file->phdrs[i].p_offset += 12 * i;
+		file->phdrs[i].p_filesz = 12;
+	}
+	assert_int_equal(read_bytes(file, sizeof(*file), &manifest, &err),
+			 -EBADMSG);
+	assert_non_null(strstr(err.text, ": too many notes"));
 	free(file);
+}
+
+/*
+ * A file of more than 4 GiB that is nothing but a hole behind its headers, so
+ * that sizes which would be outside of another file are inside of this one.
+ * Neither memory nor time may follow from what it claims.
+ */
+static void huge(void **state)
+{
+	static const struct {
+		struct patch patches[4];
+		int code;
+		const char *error;
+	} cases[] = {
+		{ { P(shdr[1].sh_size, 1ull << 32) },
+		  -EBADMSG,
+		  NOTE0 "too many notes" },
+		{ { P(shdr[1].sh_size, UINT64_MAX) },
+		  -EBADMSG,
+		  NOTE0 "outside of the file (truncated?)" },
+		{ { P(shdr[1].sh_size, UINT64_MAX - 0xe8 + 1) },
+		  -EBADMSG,
+		  NOTE0 "outside of the file (truncated?)" },
+		{ { P(note.p_filesz, 1ull << 32), P(shdr[1].sh_type, 0) },
+		  -EBADMSG,
+		  NOTE0 "too many notes" },
+		{ { P(dynamic.p_filesz, 1ull << 32) },
+		  -ENOEXEC,
+		  DAMAGED "dynamic section outside of the file" },
+		/* The number of sections is in the first one's header. */
+		{ { P(ehdr.e_shnum, 0), P(shdr[0].sh_size, 1ull << 26) },
+		  -ENOEXEC,
+		  DAMAGED "more sections than any program has" },
+		{ { P(ehdr.e_shnum, 0), P(shdr[0].sh_size, UINT64_MAX) },
+		  -ENOEXEC,
+		  DAMAGED "more sections than any program has" },
+		{ { P(ehdr.e_shnum, 0), P(shdr[0].sh_size, 1ull << 32) },
+		  -ENOEXEC,
+		  DAMAGED "more sections than any program has" },
+		{ { P(ehdr.e_phnum, PN_XNUM), P(shdr[0].sh_info, 1u << 26) },
+		  -ENOEXEC,
+		  DAMAGED "more segments than any program has" },
+		{ { P(ehdr.e_phnum, PN_XNUM), P(shdr[0].sh_info, UINT32_MAX) },
+		  -ENOEXEC,
+		  DAMAGED "more segments than any program has" },
+		/* Numbers that are right, said in that way. */
+		{ { P(ehdr.e_shnum, 0), P(shdr[0].sh_size, 3) }, 0, "" },
+		{ { P(ehdr.e_phnum, PN_XNUM), P(shdr[0].sh_info, 3) }, 0, "" },
+		{ { P(ehdr.e_shstrndx, SHN_XINDEX), P(shdr[0].sh_link, 2) },
+		  0,
+		  "" },
+		/* Names of sections from a table of 4 GiB. */
+		{ { P(shdr[2].sh_size, 1ull << 32) }, 0, "" },
+	};
+	struct kho_manifest *manifest;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct image image = make_image(3, NULL);
+		struct kho_error err = { 0 };
+		int fd;
+
+		patch(&image, cases[i].patches);
+		fd = memfd_of(&image, sizeof(image));
+		assert_int_equal(ftruncate(fd, (1ll << 32) + (1 << 20)), 0);
+		assert_int_equal(kho_manifest_read(fd, "prog", &manifest, &err),
+				 cases[i].code);
+		assert_string_equal(err.text, cases[i].error);
+		close(fd);
+		if (cases[i].code)
+			continue;
+		assert_names(manifest, "one", "three", "two", NULL);
+		kho_manifest_free(manifest);
+	}
 }
 
 static void many_components(void **state)
@@ -718,6 +960,7 @@ static void contradiction(void **state)
 		  DYN(NEEDED("a.so"), NEEDED("b.so"), RUNPATH("$ORIGIN")));
 	assert_int_equal(kho_manifest_open(in_dir("prog"), &manifest, NULL), 0);
 	assert_names(manifest, "x", NULL);
+	assert_int_equal(manifest->entries[0].source, 1);
 	assert_int_equal(manifest->n_sources, 3);
 	kho_manifest_free(manifest);
 
@@ -731,13 +974,13 @@ static void contradiction(void **state)
 	assert_string_equal(err.text, expected);
 
 	/* A malformed note in a library names the library. */
-	image.notes[0].desc.flags = 2;
+	image.notes[0].desc.flags = 0x10;
 	write_file("b.so", &image, sizeof(image));
 	assert_int_equal(kho_manifest_open(in_dir("prog"), &manifest, &err),
 			 -EBADMSG);
 	snprintf(expected, sizeof(expected),
 		 "%s: note at offset 0xe8: component 'one' has unknown flags "
-		 "0x2",
+		 "0x10",
 		 in_dir("b.so"));
 	assert_string_equal(err.text, expected);
 }
@@ -753,8 +996,11 @@ static void no_program(void **state)
 		{ "prog/x", -ENOTDIR, "Not a directory" },
 		{ "dir", -EISDIR, "Is a directory" },
 		{ "fifo", -ENOEXEC, "not a regular file" },
-		{ "empty", -ENOEXEC, "not an ELF file" },
-		{ "short", -ENOEXEC, "not an ELF file" },
+		{ "empty", -ENOEXEC,
+		  "neither an ELF file, a kernel image nor a manifest in JSON" },
+		{ "short", -ENOEXEC,
+		  "neither an ELF file, a kernel image nor a manifest in JSON" },
+		{ "json", -EBADMSG, "line 1, column 3: the end is missing" },
 		{ "script", -ENOEXEC,
 		  "a script, not an ELF file: name the program that it runs" },
 	};
@@ -769,6 +1015,7 @@ static void no_program(void **state)
 	write_file("prog", &image, sizeof(image));
 	write_file("empty", "", 0);
 	write_file("short", "\177ELF", 4);
+	write_file("json", " {", 2);
 	write_file("script", "#!/bin/sh\nexec true\n", 20);
 	mkdir(in_dir("dir"), 0755);
 	assert_int_equal(mkfifo(in_dir("fifo"), 0600), 0);
@@ -881,9 +1128,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ways),
 		cmocka_unit_test(foreign_notes),
+		cmocka_unit_test(note_types),
+		cmocka_unit_test(bools),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(truncated),
 		cmocka_unit_test(overlapping),
+		cmocka_unit_test(huge),
 		cmocka_unit_test(many_components),
 		IN_DIR(libraries),
 		IN_DIR(inheritance),

@@ -1,28 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/* kho manifest: what a program can write and read. */
+/* kho manifest: what a program or a kernel can write and read. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <kho/image.h>
+
 #include "kho.h"
+#include "table.h"
 #include "target.h"
 
 static const char help[] =
 	"Usage: kho manifest [--json] TARGET...\n"
 	"\n"
-	"Says which versions of which components a program can write and read. Its\n"
-	"file and the libraries that it needs are read; nothing is run.\n"
+	"Says which versions of which components a program or a kernel can write and\n"
+	"read. Its file and the libraries that it needs are read; nothing is run.\n"
 	"\n"
-	"TARGET is a program's file, or the NAME of a service in custody, whose\n"
-	"running program is meant. A file with the name of a service is ./NAME.\n"
+	"TARGET is a program's file, a kernel image, a manifest in JSON, the NAME of a\n"
+	"service in custody, whose running program is meant, or 'running', the kernel\n"
+	"that runs. A file with such a name is ./NAME.\n"
 	"\n"
 	"  --json  a document for each TARGET, one per line; see docs/schemas.md,\n"
 	"          kho-manifest\n"
 	"  --help  this text\n"
 	"\n"
-	"Exit: 0; 2 when a TARGET is missing or has no manifest.\n"
+	"Exit: 0; 1 when a TARGET is a kernel without KHO; 2 when one is missing or has\n"
+	"no manifest.\n"
 	"\n"
-	"Example: kho manifest ./cache-v1 ./cache-v2\n";
+	"Example: kho manifest ./cache-v1 ./cache-v2\n"
+	"         kho manifest /boot/vmlinuz-*\n";
 
 static const char *range_text(const struct kho_range *range, char *buf,
 			      size_t size)
@@ -36,33 +42,85 @@ static const char *range_text(const struct kho_range *range, char *buf,
 	return buf;
 }
 
-static void print_entry(const struct kho_manifest *manifest,
-			const struct kho_manifest_entry *entry)
+/* Words of a comma-separated list; each is a name or a literal. */
+struct words {
+	char text[256];
+	size_t len;
+};
+
+static void add_word(struct words *words, bool when, const char *word)
+{
+	if (when)
+		words->len += (size_t)snprintf(words->text + words->len,
+					       sizeof(words->text) - words->len,
+					       "%s%s", words->len ? "," : "",
+					       word);
+}
+
+static void add_entry(struct table *table, const struct kho_manifest *manifest,
+		      const struct kho_manifest_entry *entry)
 {
 	const struct kho_component_desc *desc = &entry->desc;
-	char deps[KHO_DEPS_MAX * (KHO_TOKEN_NAME_SIZE + 2)] = "-";
-	char writes[24], reads[24];
-	char *source = printable(manifest->sources[entry->source]);
-	size_t len = 0;
+	struct words deps = { "-", 0 }, has = { "-", 0 };
+	char text[24];
 
 	for (size_t i = 0; i < KHO_DEPS_MAX && desc->deps[i][0]; i++)
-		len += (size_t)snprintf(deps + len, sizeof(deps) - len, "%s%s",
-					i ? "," : "", desc->deps[i]);
-	printf("  %-23s  %-7s  %-7s  %-20s  %s\n", desc->name,
-	       range_text(&desc->write, writes, sizeof(writes)),
-	       range_text(&desc->read, reads, sizeof(reads)), deps, source);
-	free(source);
+		add_word(&deps, true, desc->deps[i]);
+	add_word(&has, desc->flags & KHO_COMPONENT_STRUCTURE, "structure");
+	add_word(&has, desc->flags & KHO_COMPONENT_OPTIONAL, "optional");
+	add_word(&has, desc->flags & KHO_COMPONENT_HANDLER, "handler");
+	add_word(&has, desc->check, "check");
+	add_word(&has, desc->can_write, "can_write");
+	add_word(&has, desc->convert, "convert");
+	table_cell(table, NULL, "%s", desc->name);
+	table_cell(table, NULL, "%s",
+		   range_text(&desc->write, text, sizeof(text)));
+	table_cell(table, NULL, "%s",
+		   range_text(&desc->read, text, sizeof(text)));
+	table_cell(table, NULL, "%s", deps.text);
+	table_cell(table, NULL, "%s", has.text);
+	table_cell(table, NULL, "%s%s%s", manifest->sources[entry->source],
+		   entry->bundle ? ", as part of " : "",
+		   entry->bundle ? entry->bundle : "");
+}
+
+static bool is_missing(const struct kho_manifest *manifest)
+{
+	return manifest->image && manifest->image->missing[0];
+}
+
+static void print_image(const struct kho_image *image)
+{
+	printf(": Linux %s", image->release);
+	if (image->format[0])
+		printf(" (%s)", image->format);
+	if (image->cmdline[0])
+		printf("\n  command line: %s", image->cmdline);
 }
 
 static void print_manifest(const struct kho_manifest *manifest)
 {
+	static const char *const header[] = { "COMPONENT", "WRITES", "READS",
+					      "NEEDS",	   "HAS",    "FROM" };
+	struct table table = { .columns = sizeof(header) / sizeof(header[0]) };
 	char *target = printable(manifest->target);
 
-	printf("%s\n  %-23s  %-7s  %-7s  %-20s  %s\n", target, "COMPONENT",
-	       "WRITES", "READS", "NEEDS", "FROM");
-	for (size_t i = 0; i < manifest->n; i++)
-		print_entry(manifest, manifest->entries + i);
+	fputs(target, stdout);
 	free(target);
+	if (manifest->image)
+		print_image(manifest->image);
+	if (is_missing(manifest)) {
+		printf("\n  It %s. It neither hands over nor takes over "
+		       "anything.\n",
+		       manifest->image->missing);
+		return;
+	}
+	putchar('\n');
+	for (size_t i = 0; i < table.columns; i++)
+		table_cell(&table, NULL, "%s", header[i]);
+	for (size_t i = 0; i < manifest->n; i++)
+		add_entry(&table, manifest, manifest->entries + i);
+	table_print(&table);
 }
 
 static void print_manifest_json(const struct kho_manifest *manifest)
@@ -93,6 +151,8 @@ int cmd_manifest(int argc, char **argv)
 			print_manifest_json(manifest);
 		else
 			print_manifest(manifest);
+		if (is_missing(manifest) && code == EXIT_YES)
+			code = EXIT_NO;
 		kho_manifest_free(manifest);
 	}
 	return code;

@@ -31,17 +31,33 @@
 /* Properties of the nodes of the state tree. */
 #define KHO_PROP_COMPATIBLE "compatible"
 #define KHO_PROP_OPTIONAL "optional"
+#define KHO_PROP_CARRIED "carried"
 
 /* The manifest note. */
 #define KHO_NOTE_SECTION ".note.kho"
 #define KHO_NOTE_OWNER "KHO"
-#define KHO_NOTE_COMPONENT 1
+#define KHO_NOTE_COMPONENT 2
 
 /**
  * KHO_COMPONENT_STRUCTURE - flag of a component that is a building block: it
  * is in a state only where another component depends on it.
  */
 #define KHO_COMPONENT_STRUCTURE (1u << 0)
+
+/**
+ * KHO_COMPONENT_OPTIONAL - flag of a component that a reader which cannot read
+ * it may go on without, with consent. Its subtrees have KHO_PROP_OPTIONAL.
+ */
+#define KHO_COMPONENT_OPTIONAL (1u << 1)
+
+/**
+ * KHO_COMPONENT_HANDLER - flag of a component whose composite is the
+ * ``compatible`` of a LUO file handler, and has to fit there.
+ */
+#define KHO_COMPONENT_HANDLER (1u << 2)
+
+/** KHO_HANDLER_COMPATIBLE_SIZE - bytes of that, its NUL included. */
+#define KHO_HANDLER_COMPATIBLE_SIZE 48
 
 /**
  * struct kho_range - versions from @min to @max, both included
@@ -61,8 +77,15 @@ struct kho_range {
  * @name: its name, NUL padded
  * @deps: names of its direct dependencies, NUL padded; the first empty one
  *        ends the list
+ * @check: a byte, 1: it looks into what comes in before it is restored
+ * @can_write: a byte, 1: whether it can write a version depends on what there
+ *             is to be written
+ * @convert: a byte, 1: it rewrites what is there into another version that it
+ *           writes; without, a handover leaves it in the version that it has
+ * @reserved: 0
  *
- * The descriptor of a manifest note; little endian.
+ * The descriptor of a manifest note; little endian. A note of type 1 has the
+ * fields up to @deps; there, who writes several versions has @convert.
  */
 struct kho_component_desc {
 	uint32_t flags;
@@ -70,7 +93,14 @@ struct kho_component_desc {
 	struct kho_range read;
 	char name[KHO_TOKEN_NAME_SIZE];
 	char deps[KHO_DEPS_MAX][KHO_TOKEN_NAME_SIZE];
+	_Bool check;
+	_Bool can_write;
+	_Bool convert;
+	uint8_t reserved;
 };
+
+/** KHO_COMPONENT_DESC_V1_SIZE - bytes of the descriptor of a note of type 1. */
+#define KHO_COMPONENT_DESC_V1_SIZE 236
 
 /**
  * struct kho_component_note - an ELF note that holds a component
@@ -86,6 +116,29 @@ struct kho_component_note {
 	uint32_t type;
 	char owner[4];
 	struct kho_component_desc desc;
+};
+
+/**
+ * DOC: .liveupdate_versions
+ *
+ * What a kernel may list instead (proposed for Linux, not merged as of 7.3):
+ * struct kho_liveupdate_versions, then as many strings of
+ * KHO_LIVEUPDATE_STRING_SIZE bytes, each with at least one NUL at its end, as
+ * the section has room for; each is a composite that it understands.
+ */
+#define KHO_LIVEUPDATE_SECTION ".liveupdate_versions"
+#define KHO_LIVEUPDATE_MAGIC 0x4c565550u
+#define KHO_LIVEUPDATE_VERSION 1
+#define KHO_LIVEUPDATE_STRING_SIZE 48
+
+/**
+ * struct kho_liveupdate_versions - starts the section
+ * @magic: KHO_LIVEUPDATE_MAGIC
+ * @version: KHO_LIVEUPDATE_VERSION
+ */
+struct kho_liveupdate_versions {
+	uint32_t magic;
+	uint32_t version;
 };
 
 #endif
