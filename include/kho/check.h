@@ -3,13 +3,15 @@
  * DOC: Can one hand over to the other?
  *
  * Two questions, one kind of answer. kho_check_manifests() asks it of two
- * programs that may not even run. kho_check_state() asks whether a state that
- * exists can be read: it is the preflight (against the successor's file) and
- * the upfront check (against this process).
+ * programs that may not even run. kho_check_state() asks it of a state that
+ * exists: it is the preflight (the successor's file against what is there, and
+ * what the old program could make of it) and the upfront check (what is there
+ * against this process).
  *
- * The answer is a report with a verdict per component, the failing ones
- * first, each with who needs it, the versions on both sides and what would
- * help.
+ * For each component that is in use, negotiation picks the highest version
+ * that the one side can write, or has, and the other can read. The answer is
+ * a report with a verdict per component, the failing ones first, each with who
+ * needs it, the versions on both sides and what would help.
  */
 #ifndef KHO_CHECK_H
 #define KHO_CHECK_H
@@ -19,54 +21,86 @@
 
 #include <kho/compat.h>
 #include <kho/manifest.h>
+#include <kho/profile.h>
 
 /**
  * enum kho_verdict - of one component
  * @KHO_OK: readable, in the writer's best version
- * @KHO_INCOMPATIBLE: known to the reader, but not in a version it can read
+ * @KHO_OLDER: readable, in a version below the writer's best
+ * @KHO_DROPPED: not readable, but optional, and the reader goes on without it;
+ *               it is carried along for whoever reads it later
+ * @KHO_INCOMPATIBLE: known to the reader, but not in a version it can read; or
+ *                    the writer cannot write it, or not in the version that a
+ *                    profile pins; or a side refuses the version that was picked
  * @KHO_UNKNOWN: the reader does not know the component
  */
 enum kho_verdict {
 	KHO_OK,
+	KHO_OLDER,
+	KHO_DROPPED,
 	KHO_INCOMPATIBLE,
 	KHO_UNKNOWN,
 };
 
-/** kho_verdict_name() - "ok", "incompatible" or "unknown". */
+/** kho_verdict_name() - "ok", "older", "dropped" and so on. */
 const char *kho_verdict_name(enum kho_verdict verdict);
+
+/**
+ * enum kho_outcome - of a whole check
+ * @KHO_OUTCOME_COMPATIBLE: everything is handed over
+ * @KHO_OUTCOME_DEGRADED: optional components are dropped, with consent
+ * @KHO_OUTCOME_INCOMPATIBLE: nothing is
+ */
+enum kho_outcome {
+	KHO_OUTCOME_COMPATIBLE,
+	KHO_OUTCOME_DEGRADED,
+	KHO_OUTCOME_INCOMPATIBLE,
+};
+
+/** kho_outcome_name() - "compatible", "degraded" or "incompatible". */
+const char *kho_outcome_name(enum kho_outcome outcome);
 
 /**
  * struct kho_finding - the verdict of one component
  * @name: the component
  * @verdict: what came out
- * @version: version that will be (or was) written; 0 when none fits
- * @writer: versions the writing side offers; {v, v} for a state
+ * @version: version that will be written; 0 when none fits, or it is dropped. Of
+ *           what nobody writes, in a state, that which is there
+ * @has: version that is in the state; 0 when there is no state
+ * @writer: versions the writing side writes, or converts to; {v, v} for a state
+ *          that nobody converts
  * @reader: versions the reading side can read; {0, 0} when unknown to it
+ * @pin: version that a profile wants; 0 for none
+ * @optional: all who need it can be gone without
  * @needed_by: who needs it: components or subtrees, ", " between them; empty
  *             when it is there for its own sake
- * @reason: one line for people: what is wrong and what would help; empty when
- *          ok
+ * @reason: one line for people: what is wrong and what would help; why it is
+ *          older; empty when ok
  */
 struct kho_finding {
 	char name[KHO_TOKEN_NAME_SIZE];
 	enum kho_verdict verdict;
 	uint32_t version;
+	uint32_t has;
 	struct kho_range writer;
 	struct kho_range reader;
+	uint32_t pin;
+	bool optional;
 	char needed_by[128];
-	char reason[256];
+	char reason[512];
 };
 
 /**
  * struct kho_report - the answer
- * @compatible: true when every component is ok
+ * @outcome: of the whole
  * @from: who writes
  * @to: who reads
  * @n: findings
- * @findings: failing ones first, then by name
+ * @findings: failing ones first, then dropped ones, then the others, each by
+ *            name, and a component in several versions from the highest
  */
 struct kho_report {
-	bool compatible;
+	enum kho_outcome outcome;
 	char *from;
 	char *to;
 	size_t n;
@@ -76,21 +110,44 @@ struct kho_report {
 /**
  * struct kho_used - a composite that is in a state
  * @owner: the subtree that carries it; "/" for the root
- * @composite: as parsed
+ * @composite: as parsed; n = 0: the subtree does not say what it is
+ * @optional: it may be gone without
+ * @carried: an older program went on without it already: it takes no new
+ *           consent, and nobody converts it
  */
 struct kho_used {
 	char owner[64];
 	struct kho_composite composite;
+	bool optional;
+	bool carried;
+};
+
+/**
+ * struct kho_check_opts - how to check; all fields may be 0
+ * @allow_degraded: consent to go on without optional components
+ * @profile: versions to write; NULL: none are pinned
+ * @ask: the deeper question, asked of each component that would be readable, by
+ *       its name, in @version. Returns 0, or a negative errno and why not in
+ *       @why: then its verdict is KHO_INCOMPATIBLE. Where there is a writer, it
+ *       is not asked of what is carried. Optional
+ * @arg: passed to it
+ */
+struct kho_check_opts {
+	bool allow_degraded;
+	const struct kho_profile *profile;
+	int (*ask)(const char *name, uint32_t version, void *arg,
+		   struct kho_error *why);
+	void *arg;
 };
 
 /**
  * kho_check_manifests() - can a program hand over to another
  * @from: the old program
  * @to: its successor
+ * @opts: NULL for the defaults
  * @report: result; free with kho_report_free()
  *
- * For each component that @from uses: v = the lower of the writer's highest
- * and the reader's highest; ok when v is in both ranges. A component with
+ * Takes it that @from uses everything that it can write. A component with
  * KHO_COMPONENT_STRUCTURE counts only where another that counts depends on it.
  * Thread-safe.
  *
@@ -98,6 +155,7 @@ struct kho_used {
  */
 int kho_check_manifests(const struct kho_manifest *from,
 			const struct kho_manifest *to,
+			const struct kho_check_opts *opts,
 			struct kho_report **report);
 
 /**
@@ -105,7 +163,10 @@ int kho_check_manifests(const struct kho_manifest *from,
  * @used: the composites in it
  * @n: how many
  * @from: name of the state, for the report
+ * @writer: the program that would hand it over, and may convert what is in it;
+ *          NULL: nobody does, it is read as it is
  * @to: the reader
+ * @opts: NULL for the defaults
  * @report: result; free with kho_report_free()
  *
  * Thread-safe.
@@ -113,7 +174,23 @@ int kho_check_manifests(const struct kho_manifest *from,
  * Return: 0, whatever the verdict; -ENOMEM.
  */
 int kho_check_state(const struct kho_used *used, size_t n, const char *from,
-		    const struct kho_manifest *to, struct kho_report **report);
+		    const struct kho_manifest *writer,
+		    const struct kho_manifest *to,
+		    const struct kho_check_opts *opts,
+		    struct kho_report **report);
+
+/**
+ * kho_report_find() - look a component up
+ * @report: in it
+ * @name: NUL-terminated
+ *
+ * A state can have a component in several versions: then it is one that fails
+ * or, if none does, the highest that is not dropped.
+ *
+ * Return: the finding, NULL when the component is not in use.
+ */
+const struct kho_finding *kho_report_find(const struct kho_report *report,
+					  const char *name);
 
 /**
  * kho_report_print() - write a report for people

@@ -10,6 +10,7 @@
 #include "private.h"
 
 #define RED "\033[1;31m"
+#define YELLOW "\033[33m"
 #define GREEN "\033[32m"
 #define PLAIN "\033[0m"
 
@@ -18,12 +19,42 @@ const char *kho_verdict_name(enum kho_verdict verdict)
 	switch (verdict) {
 	case KHO_OK:
 		return "ok";
+	case KHO_OLDER:
+		return "older";
+	case KHO_DROPPED:
+		return "dropped";
 	case KHO_INCOMPATIBLE:
 		return "incompatible";
 	case KHO_UNKNOWN:
 		break;
 	}
 	return "unknown";
+}
+
+const char *kho_outcome_name(enum kho_outcome outcome)
+{
+	return outcome == KHO_OUTCOME_COMPATIBLE ? "compatible" :
+	       outcome == KHO_OUTCOME_DEGRADED	 ? "degraded" :
+						   "incompatible";
+}
+
+const struct kho_finding *kho_report_find(const struct kho_report *report,
+					  const char *name)
+{
+	const struct kho_finding *dropped = NULL;
+	size_t i;
+
+	for (i = 0; i < report->n; i++) {
+		const struct kho_finding *f = &report->findings[i];
+
+		if (strcmp(f->name, name))
+			continue;
+		if (f->verdict != KHO_DROPPED)
+			return f;
+		if (!dropped)
+			dropped = f;
+	}
+	return dropped;
 }
 
 void kho_report_free(struct kho_report *report)
@@ -38,10 +69,11 @@ void kho_report_free(struct kho_report *report)
 
 enum { COMPONENT, VERDICT, VERSION, WRITER, READER, NEEDED_BY, N_COLUMNS };
 
-/* A line of the table; pointers into a finding and into version. */
+/* A line of the table; pointers into a finding and into the row. */
 struct row {
 	const char *cell[N_COLUMNS];
-	struct range_text version[3];
+	struct range_text writer, reader;
+	char version[28];
 };
 
 struct range_text range_text(const struct kho_range *range)
@@ -59,17 +91,43 @@ struct range_text range_text(const struct kho_range *range)
 
 static void fill_row(struct row *row, const struct kho_finding *f)
 {
-	const struct kho_range version = { f->version, f->version };
-
-	row->version[0] = range_text(&version);
-	row->version[1] = range_text(&f->writer);
-	row->version[2] = range_text(&f->reader);
+	if (!f->version)
+		strcpy(row->version, "-");
+	else if (f->has && f->has != f->version)
+		snprintf(row->version, sizeof(row->version), "v%u -> v%u",
+			 f->has, f->version);
+	else
+		snprintf(row->version, sizeof(row->version), "v%u", f->version);
+	row->writer = range_text(&f->writer);
+	row->reader = range_text(&f->reader);
 	row->cell[COMPONENT] = f->name;
 	row->cell[VERDICT] = kho_verdict_name(f->verdict);
-	row->cell[VERSION] = row->version[0].text;
-	row->cell[WRITER] = row->version[1].text;
-	row->cell[READER] = row->version[2].text;
+	row->cell[VERSION] = row->version;
+	row->cell[WRITER] = row->writer.text;
+	row->cell[READER] = row->reader.text;
 	row->cell[NEEDED_BY] = f->needed_by;
+}
+
+static const char *verdict_color(enum kho_verdict verdict)
+{
+	switch (verdict) {
+	case KHO_OK:
+		return GREEN;
+	case KHO_OLDER:
+	case KHO_DROPPED:
+		return YELLOW;
+	case KHO_INCOMPATIBLE:
+	case KHO_UNKNOWN:
+		break;
+	}
+	return RED;
+}
+
+static const char *outcome_color(enum kho_outcome outcome)
+{
+	return outcome == KHO_OUTCOME_COMPATIBLE ? GREEN :
+	       outcome == KHO_OUTCOME_DEGRADED	 ? YELLOW :
+						   RED;
 }
 
 /* A path or a name may have been chosen to play with the terminal. */
@@ -124,9 +182,7 @@ static void print_table(const struct kho_report *report, FILE *out, bool color)
 
 		fill_row(&row, f);
 		print_row(&row, width, out,
-			  !color	       ? "" :
-			  f->verdict == KHO_OK ? GREEN :
-						 RED);
+			  color ? verdict_color(f->verdict) : "");
 	}
 }
 
@@ -135,8 +191,8 @@ void kho_report_print(const struct kho_report *report, FILE *out, bool color)
 	size_t i;
 
 	if (color)
-		fputs(report->compatible ? GREEN : RED, out);
-	fputs(report->compatible ? "compatible" : "incompatible", out);
+		fputs(outcome_color(report->outcome), out);
+	fputs(kho_outcome_name(report->outcome), out);
 	fputs(color ? PLAIN ": " : ": ", out);
 	put(report->from, out);
 	fputs(" -> ", out);
@@ -146,7 +202,7 @@ void kho_report_print(const struct kho_report *report, FILE *out, bool color)
 		const struct kho_finding *f = &report->findings[i];
 
 		if (f->verdict == KHO_OK)
-			break;
+			continue;
 		fputs("  ", out);
 		put(f->name, out);
 		fputs(": ", out);
@@ -159,6 +215,15 @@ void kho_report_print(const struct kho_report *report, FILE *out, bool color)
 	print_table(report, out, color);
 }
 
+/* Does it stand in the way, or did it make the outcome a degraded one? */
+static bool is_notable(const struct kho_report *report,
+		       enum kho_verdict verdict)
+{
+	return verdict == KHO_INCOMPATIBLE || verdict == KHO_UNKNOWN ||
+	       (verdict == KHO_DROPPED &&
+		report->outcome == KHO_OUTCOME_DEGRADED);
+}
+
 void kho_report_summary(const struct kho_report *report, char *buf, size_t size)
 {
 	size_t i, len = 0;
@@ -168,15 +233,24 @@ void kho_report_summary(const struct kho_report *report, char *buf, size_t size)
 	for (i = 0; i < report->n && len < size; i++) {
 		const struct kho_finding *f = &report->findings[i];
 
-		if (f->verdict == KHO_OK)
-			break;
-		len += (size_t)snprintf(buf + len, size - len, "%s%s %s (%s)",
-					i ? "; " : "", f->name,
-					kho_verdict_name(f->verdict),
-					f->reason);
+		if (is_notable(report, f->verdict))
+			len += (size_t)snprintf(buf + len, size - len,
+						"%s%s %s (%s)", len ? "; " : "",
+						f->name,
+						kho_verdict_name(f->verdict),
+						f->reason);
 	}
 	if (!len)
-		snprintf(buf, size, "compatible");
+		snprintf(buf, size, "%s", kho_outcome_name(report->outcome));
+}
+
+/* null for no version */
+static void set_version(json_object **object, const char *key, uint32_t version)
+{
+	if (version)
+		json_set(object, key, json_object_new_int64(version));
+	else
+		json_set_null(object, key);
 }
 
 static json_object *finding_json(const struct kho_finding *f)
@@ -186,12 +260,12 @@ static json_object *finding_json(const struct kho_finding *f)
 	json_set(&object, "name", json_object_new_string(f->name));
 	json_set(&object, "verdict",
 		 json_object_new_string(kho_verdict_name(f->verdict)));
-	if (f->version)
-		json_set(&object, "version", json_object_new_int64(f->version));
-	else
-		json_set_null(&object, "version");
+	set_version(&object, "version", f->version);
+	set_version(&object, "has", f->has);
 	json_set_range(&object, "writer", &f->writer);
 	json_set_range(&object, "reader", &f->reader);
+	set_version(&object, "pin", f->pin);
+	json_set(&object, "optional", json_object_new_boolean(f->optional));
 	json_set(&object, "needed_by", json_object_new_string(f->needed_by));
 	json_set(&object, "reason", json_object_new_string(f->reason));
 	return object;
@@ -207,8 +281,11 @@ char *kho_report_json(const struct kho_report *report)
 		json_push(&components, finding_json(&report->findings[i]));
 	json_set(&object, "schema", json_object_new_string("kho-report"));
 	json_set(&object, "version", json_object_new_int(1));
+	json_set(&object, "outcome",
+		 json_object_new_string(kho_outcome_name(report->outcome)));
 	json_set(&object, "compatible",
-		 json_object_new_boolean(report->compatible));
+		 json_object_new_boolean(report->outcome ==
+					 KHO_OUTCOME_COMPATIBLE));
 	json_set(&object, "from", json_object_new_string(report->from));
 	json_set(&object, "to", json_object_new_string(report->to));
 	json_set(&object, "components", components);
