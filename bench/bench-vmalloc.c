@@ -13,6 +13,7 @@
 
 #include <kho/attach.h>
 #include <kho/pages.h>
+#include <kho/tree.h>
 #include <kho/vmalloc.h>
 
 #define MIB (1ul << 20)
@@ -49,8 +50,10 @@ static struct kho_vmalloc *make(uint64_t max, uint64_t block, uint32_t version)
 {
 	struct kho_vmalloc *area;
 
+	must("version",
+	     kho_set_version(kho, kho_component_find("vmalloc"), version));
 	must("create", kho_vmalloc_create(kho, max, block, &area, &err));
-	must("preserve", kho_vmalloc_preserve(area, version, desc, &err));
+	must("preserve", kho_vmalloc_preserve(area, desc, &err));
 	return area;
 }
 

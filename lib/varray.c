@@ -165,7 +165,7 @@ int kho_varray_create(struct kho *kho, struct kho_varray_desc *desc,
 		desc->size = type->size;
 		desc->crc = desc_crc(desc);
 		desc->count = count_word(0);
-		ret = kho_vmalloc_preserve(array->area, 0, &desc->area, err);
+		ret = kho_vmalloc_preserve(array->area, &desc->area, err);
 	}
 	if (ret)
 		kho_varray_close(array);

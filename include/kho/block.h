@@ -7,9 +7,9 @@
  * survives crash and handover from kho_block_append() on; a kill leaves the
  * chain as it was before or after.
  *
- * 1. Put a struct kho_block_root, zeroed, into a blob of your own; your
- *    component declares ``.deps = { "block" }``. kho_block_create() makes an
- *    empty chain there.
+ * 1. Put a struct kho_block_root, zeroed, into a blob of your own in the
+ *    arena; your component declares ``.deps = { "block" }``. kho_block_create()
+ *    makes an empty chain there.
  * 2. kho_block_append(), kho_block_shrink(). The root is kept up to date.
  * 3. After a handover or a crash, kho_block_restore() checks and claims the
  *    chain that begins in the root. It writes nothing.
@@ -17,6 +17,16 @@
  *
  * An entry does not change once it is appended; what must change belongs
  * elsewhere, with its phys in the entry.
+ *
+ * **Versions.** You never name one. A new chain is in the version that
+ * kho_version() says, a restored one in any that this program reads. When the
+ * successor needs another one, kho_update() converts all chains once your freeze
+ * callback has returned: the entries are copied to new blocks, and the old ones
+ * given back. No thread may use a chain then, and pointers to entries and
+ * iterators from before are void, also after an abort, which converts back. At
+ * other times a chain changes its version only while it is empty. A chain that
+ * was not restored, or was closed, cannot be converted: keep those open that
+ * your state has.
  *
  * **Threads.** Writers (append, grow, shrink) of one chain wait for each
  * other. Readers (count, get, iterate) take no lock and never wait: whoever
@@ -53,38 +63,38 @@ struct kho_blocks;
 /**
  * kho_block_create() - make an empty chain
  * @kho: the arena; must outlive the chain's close
- * @version: of the format; 0: the highest
  * @entry_size: bytes of an entry; at least one must fit into a page
- * @root: where it begins; set to NULL here, and kept up to date until the
- *        chain is closed. In preserved memory, or copied there by the caller
+ * @root: where it begins: in the arena, multiple of 8 bytes; the caller's to
+ *        preserve. Set to NULL here, and kept up to date until the chain is
+ *        closed
  * @blocks: result; close with kho_block_close(), or kho_block_destroy()
  *
  * Takes no page until there is an entry.
  *
- * Return: 0; -ERANGE for a version that cannot be written; -EINVAL for a bad
- * @entry_size; -ENOMEM; -EROFS.
+ * Return: 0; -EINVAL for a bad @entry_size or @root; -ENOMEM; -EROFS.
  */
-int kho_block_create(struct kho *kho, uint32_t version, size_t entry_size,
+int kho_block_create(struct kho *kho, size_t entry_size,
 		     struct kho_block_root *root, struct kho_blocks **blocks);
 
 /**
  * kho_block_restore() - check and claim a chain after a handover or a crash
  * @kho: the arena; must outlive the chain's close
- * @version: of the format
  * @entry_size: bytes of an entry
- * @root: where it begins, maybe damaged since; kept up to date from now on
+ * @root: where it begins, maybe damaged since: in the arena, multiple of 8
+ *        bytes; kept up to date from now on
  * @blocks: result; close with kho_block_close(), or kho_block_destroy()
  * @err: what is wrong and where; may be NULL
  *
  * First checks everything, as kho_block_verify(), then claims each block with
- * kho_restore_folio(). Writes nothing.
+ * kho_restore_folio(). Writes nothing. The blocks say of which version they
+ * are.
  *
- * Return: 0; -EINVAL for a bad @entry_size; as kho_block_verify(), and then
- * nothing was claimed; -ENOENT when a block is not preserved, -EBUSY when it
- * was claimed before, -EBADMSG when its folio is more than a page, and then
- * what was claimed so far stays claimed; -ENOMEM.
+ * Return: 0; -EINVAL for a bad @entry_size or @root; as kho_block_verify(),
+ * and then nothing was claimed; -ENOENT when a block is not preserved, -EBUSY
+ * when it was claimed before, -EBADMSG when its folio is more than a page, and
+ * then what was claimed so far stays claimed; -ENOMEM.
  */
-int kho_block_restore(struct kho *kho, uint32_t version, size_t entry_size,
+int kho_block_restore(struct kho *kho, size_t entry_size,
 		      struct kho_block_root *root, struct kho_blocks **blocks,
 		      struct kho_error *err);
 
@@ -130,7 +140,7 @@ int kho_block_grow(struct kho_blocks *blocks, uint64_t count);
  *
  * Drops the entries from index @count on, and gives all pages back that are
  * not needed for @count. Look at the rule for threads above. Killed half-way,
- * version 2 has all entries or @count; version 1 may have some in between.
+ * the chain has all entries or @count; in version 1 also some in between.
  *
  * Return: 0; -EROFS.
  */
@@ -156,10 +166,10 @@ uint64_t kho_block_count(const struct kho_blocks *blocks);
  *
  * Takes no lock.
  *
- * Return: the entry, where it is until it is dropped or the chain is closed;
- * NULL when there is none. An entry starts at a multiple of its size behind
- * a header of 16 or 24 bytes: it is aligned to 8 bytes when its size is a
- * multiple of 8.
+ * Return: the entry, where it is until it is dropped, the chain is closed or a
+ * handover begins; NULL when there is none. An entry starts at a multiple of its size behind
+ * a header whose size is a multiple of 8: it is aligned to 8 bytes when its
+ * size is a multiple of 8, too.
  */
 const void *kho_block_get(const struct kho_blocks *blocks, uint64_t index);
 
@@ -199,11 +209,13 @@ const void *kho_block_prev(struct kho_block_iter *iter);
 
 /**
  * struct kho_block_stats - what is in a chain
+ * @version: of its blocks; 0 when there are none, and it was not asked for
  * @blocks: blocks, of one page each
  * @entries: entries in them
  * @entry_size: bytes of an entry
  */
 struct kho_block_stats {
+	uint32_t version;
 	uint64_t blocks;
 	uint64_t entries;
 	size_t entry_size;
@@ -212,8 +224,8 @@ struct kho_block_stats {
 /**
  * kho_block_verify() - check a chain and count what is in it
  * @mem: the memory it is in
- * @version: of the format
- * @entry_size: bytes of an entry; 0: what the blocks say (version 2 only)
+ * @version: of the format; 0: what the first block says
+ * @entry_size: bytes of an entry; 0: what the blocks say (not in version 1)
  * @first: phys of the first block; 0: an empty chain
  * @stats: result; may be NULL
  * @err: what is wrong and where; may be NULL
@@ -224,9 +236,9 @@ struct kho_block_stats {
  * 1 not all damage can be seen.
  *
  * Return: 0; -EFAULT for a block that is outside the view; -EBADMSG for
- * damage, a bad count and another size of entries; -ELOOP for a chain that
- * does not end; -EPROTONOSUPPORT for a version that is not known; -EINVAL for
- * a bad @entry_size; -ENOMEM.
+ * damage, a bad count, another size of entries and a block of another version;
+ * -ELOOP for a chain that does not end; -EPROTONOSUPPORT for a @version that is
+ * not known; -EINVAL for a bad @entry_size; -ENOMEM.
  */
 int kho_block_verify(const struct kho_mem *mem, uint32_t version,
 		     size_t entry_size, uint64_t first,
@@ -235,8 +247,8 @@ int kho_block_verify(const struct kho_mem *mem, uint32_t version,
 /**
  * kho_block_walk() - call back for every entry of a chain in a view of memory
  * @mem: the memory it is in
- * @version: of the format
- * @entry_size: bytes of an entry; 0: what the blocks say (version 2 only)
+ * @version: of the format; 0: what the first block says
+ * @entry_size: bytes of an entry; 0: what the blocks say (not in version 1)
  * @first: phys of the first block; 0: an empty chain
  * @entry: called with a copy of each entry, its size, its index and @arg;
  *         other than 0 ends the walk with that value

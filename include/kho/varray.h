@@ -64,8 +64,7 @@ struct kho_varray_type {
  * @array: result; close with kho_varray_close(), or kho_varray_destroy()
  * @err: why not; may be NULL
  *
- * The array survives from now on. Its area is in vmalloc's highest version;
- * kho_vmalloc_convert() changes that.
+ * The array survives from now on. Its area is in vmalloc's version in effect.
  *
  * Return: 0; -EINVAL for a bad type, maximum or @desc; as
  * kho_vmalloc_create() and kho_vmalloc_preserve().
@@ -144,8 +143,7 @@ int kho_varray_resize(struct kho_varray *array, uint64_t count,
  * kho_varray_area() - the area that an array is in
  * @array: the array
  *
- * For kho_vmalloc_convert(), kho_vmalloc_phys() and for looking. Its size is
- * the array's to change.
+ * For kho_vmalloc_phys() and for looking. Its size is the array's to change.
  *
  * Return: the area, the array's.
  */

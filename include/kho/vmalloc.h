@@ -25,11 +25,15 @@
  * need fewer mappings, of which a process may have 65530 (vm.max_map_count):
  * neighbours that are neighbours in the arena, too, share one.
  *
- * The descriptor is in version 1, which is Linux's, or in version 2, which
- * can also hold an area with holes, finds damage, and grows in constant time;
- * in version 1 each change writes a new list of all blocks. An area can be
- * changed from one to the other at any time, kho_vmalloc_convert(). A
- * component that owns an area declares ``.deps = { "vmalloc" }``.
+ * **Versions.** You never name one; a component that owns an area declares
+ * ``.deps = { "vmalloc" }``. Version 1 is Linux's. Version 2 can also hold an
+ * area with holes, finds damage, and grows in constant time; in version 1 each
+ * change writes a new list of all blocks. What is written is in the version that
+ * kho_version() says. An area that came in an older one stays in it until a
+ * change needs a new list anyway. When a successor needs another version,
+ * kho_update() converts all areas once the freeze callback has returned. Their
+ * memory and its addresses stay what they are. An area that was not restored, or
+ * was closed, cannot be converted: keep those open that your state has.
  *
  * Pointers into an area are no pointers into the arena: kho_phys() does not
  * know them, kho_vmalloc_phys() does.
@@ -170,9 +174,10 @@ int kho_vmalloc_resize(struct kho_vmalloc *area, uint64_t size,
  * What has memory keeps it. Every other block that the part touches gets some,
  * of zeros, in pieces as large as the arena has. All or nothing.
  *
- * Return: 0; -ERANGE beyond the area's maximum; -EOPNOTSUPP when that would
- * leave a hole and the descriptor is in version 1; -ENOSPC when the arena is
- * full; -ENOMEM also when the process would have too many mappings; -EROFS.
+ * Return: 0; -ERANGE beyond the area's maximum; -EOPNOTSUPP when a preserved
+ * area would have holes, and the version in effect has none: kho_set_version()
+ * can change that; -ENOSPC when the arena is full; -ENOMEM also when the process
+ * would have too many mappings; -EROFS.
  */
 int kho_vmalloc_populate(struct kho_vmalloc *area, uint64_t offset,
 			 uint64_t size, struct kho_error *err);
@@ -186,8 +191,8 @@ int kho_vmalloc_populate(struct kho_vmalloc *area, uint64_t offset,
  *
  * All or nothing. A preserved area needs some pages for its new list.
  *
- * Return: 0; -EINVAL for half a block; -ERANGE; -EOPNOTSUPP when a hole would
- * remain and the descriptor is in version 1; -ENOSPC; -ENOMEM; -EROFS.
+ * Return: 0; -EINVAL for half a block; -ERANGE; -EOPNOTSUPP as
+ * kho_vmalloc_populate(); -ENOSPC; -ENOMEM; -EROFS.
  */
 int kho_vmalloc_punch(struct kho_vmalloc *area, uint64_t offset, uint64_t size,
 		      struct kho_error *err);
@@ -195,7 +200,6 @@ int kho_vmalloc_punch(struct kho_vmalloc *area, uint64_t offset, uint64_t size,
 /**
  * kho_vmalloc_preserve() - let an area survive
  * @area: the area
- * @version: of the descriptor, 1 or 2; 0: the highest
  * @desc: where to write it: in the arena, multiple of 8 bytes; the caller's to
  *        preserve. It belongs to the area until it is unpreserved: do not
  *        write to it
@@ -203,11 +207,10 @@ int kho_vmalloc_punch(struct kho_vmalloc *area, uint64_t offset, uint64_t size,
  *
  * The last step is the descriptor, in one piece.
  *
- * Return: 0; -EINVAL for a bad @version or @desc; -EEXIST when it is preserved
- * already; -EOPNOTSUPP for version 1 of an area with holes; -ENOSPC, -ENOMEM;
- * -EROFS.
+ * Return: 0; -EINVAL for a bad @desc; -EEXIST when it is preserved already;
+ * -EOPNOTSUPP as kho_vmalloc_populate(); -ENOSPC, -ENOMEM; -EROFS.
  */
-int kho_vmalloc_preserve(struct kho_vmalloc *area, uint32_t version,
+int kho_vmalloc_preserve(struct kho_vmalloc *area,
 			 struct kho_vmalloc_desc *desc, struct kho_error *err);
 
 /**
@@ -219,19 +222,6 @@ int kho_vmalloc_preserve(struct kho_vmalloc *area, uint32_t version,
  * Return: 0; -ENOENT when it is not preserved; -EROFS.
  */
 int kho_vmalloc_unpreserve(struct kho_vmalloc *area);
-
-/**
- * kho_vmalloc_convert() - write the descriptor in another version
- * @area: a preserved area
- * @version: 1 or 2; the one it has is allowed
- * @err: why not; may be NULL
- *
- * The same memory in the same place, and in every moment one valid descriptor.
- *
- * Return: as kho_vmalloc_preserve(), but -ENOENT when it is not preserved.
- */
-int kho_vmalloc_convert(struct kho_vmalloc *area, uint32_t version,
-			struct kho_error *err);
 
 /**
  * kho_vmalloc_restore() - check, claim and map an area

@@ -15,13 +15,20 @@
 #include <kho/compat.h>
 #include <kho/pages.h>
 #include <kho/ptr.h>
+#include <kho/tree.h>
 
 #include "../private.h"
 #include "private.h"
 
+static int can_write(struct kho *kho, uint32_t version, void *arg,
+		     struct kho_error *why);
+static int convert(struct kho *kho, uint32_t version, void *arg,
+		   struct kho_error *why);
+
 KHO_COMPONENT(block, .read = { 1, KHO_BLOCK_VERSION },
 	      .write = { 1, KHO_BLOCK_VERSION },
-	      .flags = KHO_COMPONENT_STRUCTURE);
+	      .flags = KHO_COMPONENT_STRUCTURE, .can_write = can_write,
+	      .convert = convert);
 
 /* Blocks in the first segment of the index; enough segments for all phys. */
 #define SEGMENT_SHIFT 4
@@ -38,6 +45,7 @@ struct slot {
 };
 
 struct kho_blocks {
+	struct instance instance;
 	struct kho *kho;
 	struct kho_block_root *root;
 	uint32_t version;
@@ -49,6 +57,7 @@ struct kho_blocks {
 	uint64_t count; /* entries; atomic, and whoever sees it sees them */
 	uint64_t blocks; /* in the chain; atomic */
 	uint64_t pages; /* of these, and spare ones behind them */
+	uint64_t room; /* entries that kho_block_grow() made room for */
 	uint32_t crc; /* version 2: of the last block up to its entries */
 	struct slot *segment[SEGMENTS];
 };
@@ -146,13 +155,19 @@ static void drop_pages(struct kho_blocks *b, uint64_t keep)
 		kho_unpreserve_free(b->kho, slot_at(b, --b->pages)->page);
 }
 
+/* Entries that the last block has room for. */
+static uint64_t room_in_last(const struct kho_blocks *b)
+{
+	if (!b->blocks)
+		return 0;
+	return slot_start(b, b->blocks - 1) + b->capacity - b->count;
+}
+
 /* Pages that @count entries need, but not less than are in the chain. */
 static uint64_t pages_for(const struct kho_blocks *b, uint64_t count)
 {
-	uint64_t room = 0;
+	uint64_t room = b->count + room_in_last(b);
 
-	if (b->blocks)
-		room = slot_start(b, b->blocks - 1) + b->capacity;
 	if (count <= room)
 		return b->blocks;
 	count -= room;
@@ -171,21 +186,22 @@ static void commit(struct kho_block *page, uint32_t crc, uint64_t count,
 			 __ATOMIC_RELEASE);
 }
 
-static void append_to_last(struct kho_blocks *b, const void *entry)
+static void append_to_last(struct kho_blocks *b, const void *entries,
+			   uint64_t n)
 {
-	uint64_t last = b->blocks - 1, n = b->count - slot_start(b, last);
+	uint64_t last = b->blocks - 1, count = b->count - slot_start(b, last);
 	struct kho_block *page = slot_at(b, last)->page;
-	void *place = entry_at(b, last, n);
+	void *place = entry_at(b, last, count);
 
-	memcpy(place, entry, b->entry_size);
+	memcpy(place, entries, n * b->entry_size);
 	if (b->version == 1) {
-		__atomic_store_n(&((struct kho_block_v1 *)page)->count, n + 1,
-				 __ATOMIC_RELEASE);
+		__atomic_store_n(&((struct kho_block_v1 *)page)->count,
+				 count + n, __ATOMIC_RELEASE);
 	} else {
-		b->crc = crc32c_more(b->crc, place, b->entry_size);
-		commit(page, b->crc, n + 1, 0);
+		b->crc = crc32c_more(b->crc, place, n * b->entry_size);
+		commit(page, b->crc, count + n, 0);
 	}
-	set_length(b, b->blocks, b->count + 1);
+	set_length(b, b->blocks, b->count + n);
 }
 
 /* Link a complete block behind the last one. */
@@ -209,7 +225,7 @@ static void link_block(struct kho_blocks *b, struct kho_block *page)
 }
 
 /* Append to a new block, for which there is a page. */
-static void append_to_new(struct kho_blocks *b, const void *entry)
+static void append_to_new(struct kho_blocks *b, const void *entries, uint64_t n)
 {
 	struct slot *slot = slot_at(b, b->blocks);
 	struct kho_block_v1 *v1 = (struct kho_block_v1 *)slot->page;
@@ -219,19 +235,59 @@ static void append_to_new(struct kho_blocks *b, const void *entry)
 
 	__atomic_store_n(&slot->start, b->count, __ATOMIC_RELAXED);
 	place = entry_at(b, b->blocks, 0);
-	memcpy(place, entry, b->entry_size);
+	memcpy(place, entries, n * b->entry_size);
 	if (b->version == 1) {
-		v1->count = 1;
+		v1->count = n;
 	} else {
 		v2->magic = KHO_BLOCK_MAGIC;
 		v2->entry_size = (uint32_t)b->entry_size;
 		crc = crc32c_more(block_crc_begin(b->entry_size), place,
-				  b->entry_size);
-		commit(slot->page, crc, 1, 0);
+				  n * b->entry_size);
+		commit(slot->page, crc, n, 0);
 	}
 	link_block(b, slot->page);
 	b->crc = crc;
-	set_length(b, b->blocks + 1, b->count + 1);
+	set_length(b, b->blocks + 1, b->count + n);
+}
+
+/* Append as many of @n entries as go into one block; returns how many. */
+static uint64_t append_some(struct kho_blocks *b, const void *entries,
+			    uint64_t n)
+{
+	uint64_t room = room_in_last(b), most = room ? room : b->capacity;
+
+	n = n < most ? n : most;
+	if (room)
+		append_to_last(b, entries, n);
+	else
+		append_to_new(b, entries, n);
+	return n;
+}
+
+static void set_version(struct kho_blocks *b, uint32_t version)
+{
+	b->version = version;
+	b->capacity =
+		block_capacity(kho_page_shift(b->kho), version, b->entry_size);
+	b->header_size = block_header_size(version);
+	b->sparse = false;
+}
+
+/*
+ * A chain without entries is in the version that is in effect, as if it were
+ * made now; but not in a higher one in which there would be less room than
+ * somebody was promised.
+ */
+static void follow_version(struct kho_blocks *b)
+{
+	uint32_t version = kho_version(b->kho, &block_component);
+	uint64_t capacity =
+		block_capacity(kho_page_shift(b->kho), version, b->entry_size);
+
+	if (version == b->version || !capacity ||
+	    (version > b->version && b->room > b->pages * capacity))
+		return;
+	set_version(b, version);
 }
 
 static int64_t append(struct kho_blocks *b, const void *entry)
@@ -239,14 +295,14 @@ static int64_t append(struct kho_blocks *b, const void *entry)
 	int64_t index = (int64_t)b->count;
 	int err;
 
-	if (pages_for(b, b->count + 1) == b->blocks) {
-		append_to_last(b, entry);
-		return index;
+	if (!b->blocks)
+		follow_version(b);
+	if (!room_in_last(b) && b->pages == b->blocks) {
+		err = add_page(b);
+		if (err)
+			return err;
 	}
-	err = b->pages == b->blocks ? add_page(b) : 0;
-	if (err)
-		return err;
-	append_to_new(b, entry);
+	append_some(b, entry, 1);
 	return index;
 }
 
@@ -274,6 +330,7 @@ static int grow(struct kho_blocks *b, uint64_t count)
 			return err;
 		}
 	}
+	b->room = b->room > count ? b->room : count;
 	return 0;
 }
 
@@ -282,7 +339,13 @@ int kho_block_grow(struct kho_blocks *b, uint64_t count)
 	int ret;
 
 	pthread_mutex_lock(&b->lock);
-	ret = kho_writable(b->kho) ? grow(b, count) : -EROFS;
+	if (!kho_writable(b->kho)) {
+		ret = -EROFS;
+	} else {
+		if (!b->blocks)
+			follow_version(b);
+		ret = grow(b, count);
+	}
 	pthread_mutex_unlock(&b->lock);
 	return ret;
 }
@@ -316,6 +379,7 @@ static int shrink(struct kho_blocks *b, uint64_t count)
 		set_length(b, 0, 0);
 	}
 	drop_pages(b, pages_for(b, count));
+	b->room = b->room < count ? b->room : count;
 	return 0;
 }
 
@@ -403,29 +467,47 @@ static struct kho_blocks *blocks_alloc(struct kho *kho, uint32_t version,
 		return NULL;
 	b->kho = kho;
 	b->root = root;
-	b->version = version;
-	b->capacity = block_capacity(kho_page_shift(kho), version, entry_size);
 	b->entry_size = entry_size;
-	b->header_size = block_header_size(version);
+	set_version(b, version);
 	pthread_mutex_init(&b->lock, NULL);
 	return b;
 }
 
-int kho_block_create(struct kho *kho, uint32_t version, size_t entry_size,
+static void blocks_free(struct kho_blocks *b)
+{
+	if (!b)
+		return;
+	for (int i = 0; i < SEGMENTS; i++)
+		free(b->segment[i]);
+	pthread_mutex_destroy(&b->lock);
+	free(b);
+}
+
+/* What is elsewhere cannot be switched to another version in one store. */
+static bool root_is_good(const struct kho *kho,
+			 const struct kho_block_root *root)
+{
+	return (uintptr_t)root % _Alignof(struct kho_block_root) == 0 &&
+	       kho_ptr(kho, kho_phys(kho, root), sizeof(*root));
+}
+
+int kho_block_create(struct kho *kho, size_t entry_size,
 		     struct kho_block_root *root, struct kho_blocks **blocks)
 {
-	if (!version)
-		version = KHO_BLOCK_VERSION;
-	if (version > KHO_BLOCK_VERSION)
-		return -ERANGE;
-	if (!block_capacity(kho_page_shift(kho), version, entry_size))
+	uint32_t version = kho_version(kho, &block_component);
+	struct kho_blocks *b;
+
+	if (!block_capacity(kho_page_shift(kho), version, entry_size) ||
+	    !root_is_good(kho, root))
 		return -EINVAL;
 	if (!kho_writable(kho))
 		return -EROFS;
-	*blocks = blocks_alloc(kho, version, entry_size, root);
-	if (!*blocks)
+	b = blocks_alloc(kho, version, entry_size, root);
+	if (!b)
 		return -ENOMEM;
 	kho_ptr_store(kho, root->first, NULL);
+	instances_add(kho, &b->instance, &block_component);
+	*blocks = b;
 	return 0;
 }
 
@@ -455,37 +537,43 @@ static int claim_block(struct block_reader *r, uint64_t phys,
 	return 0;
 }
 
-int kho_block_restore(struct kho *kho, uint32_t version, size_t entry_size,
+int kho_block_restore(struct kho *kho, size_t entry_size,
 		      struct kho_block_root *root, struct kho_blocks **blocks,
 		      struct kho_error *err)
 {
-	uint64_t first = __atomic_load_n(&root->first.phys, __ATOMIC_ACQUIRE);
 	struct kho_mem_live live = mem_live(kho);
 	struct block_reader reader = {
 		.mem = &live.mem,
-		.version = version,
 		.entry_size = entry_size,
 		.err = err,
 	};
 	struct kho_blocks *b;
+	uint64_t first;
 	int ret;
 
 	if (!entry_size)
 		return kho_fail(err, -EINVAL, "block: entries of 0 bytes");
+	if (!root_is_good(kho, root))
+		return kho_fail(err, -EINVAL,
+				"block: the root must be in the arena, at a multiple of 8 bytes");
+	first = __atomic_load_n(&root->first.phys, __ATOMIC_ACQUIRE);
+	if (!first)
+		reader.version = kho_version(kho, &block_component);
 	ret = block_read(&reader, first);
 	if (ret < 0)
 		return ret;
-	b = blocks_alloc(kho, version, entry_size, root);
+	b = blocks_alloc(kho, reader.version, entry_size, root);
 	if (!b)
 		return kho_fail(err, -ENOMEM, "block: out of memory");
 	reader.block = claim_block;
 	reader.arg = b;
 	ret = block_read(&reader, first);
 	if (ret < 0) {
-		kho_block_close(b);
+		blocks_free(b);
 		return ret;
 	}
 	b->crc = reader.crc;
+	instances_add(kho, &b->instance, &block_component);
 	*blocks = b;
 	return 0;
 }
@@ -494,10 +582,8 @@ void kho_block_close(struct kho_blocks *b)
 {
 	if (!b)
 		return;
-	for (int i = 0; i < SEGMENTS; i++)
-		free(b->segment[i]);
-	pthread_mutex_destroy(&b->lock);
-	free(b);
+	instances_del(b->kho, &b->instance);
+	blocks_free(b);
 }
 
 int kho_block_destroy(struct kho_blocks *b)
@@ -510,4 +596,123 @@ int kho_block_destroy(struct kho_blocks *b)
 	if (!ret)
 		kho_block_close(b);
 	return ret;
+}
+
+/* ---- Another version ---- */
+
+/* Which chain, for an error. */
+static unsigned long long which(const struct kho_blocks *b)
+{
+	return kho_phys(b->kho, b->root);
+}
+
+static struct kho_blocks *to_chain(struct instance *instance)
+{
+	return (struct kho_blocks *)((char *)instance -
+				     offsetof(struct kho_blocks, instance));
+}
+
+static int can_write_chain(struct instance *instance, uint32_t version,
+			   struct kho_error *why)
+{
+	const struct kho_blocks *b = to_chain(instance);
+	unsigned int shift = kho_page_shift(b->kho);
+
+	if (block_capacity(shift, version, b->entry_size))
+		return 0;
+	return kho_fail(why, -EOPNOTSUPP,
+			"the chain at 0x%llx has entries of %zu bytes, and at most %zu fit: keep the version, or make them smaller",
+			which(b), b->entry_size,
+			((size_t)1 << shift) - block_header_size(version));
+}
+
+static int can_write(struct kho *kho, uint32_t version, void *arg,
+		     struct kho_error *why)
+{
+	(void)arg;
+	return instances_each(kho, &block_component, can_write_chain, version,
+			      why);
+}
+
+/* Append all entries of @from, for which there are pages. */
+static void append_all(struct kho_blocks *b, const struct kho_blocks *from)
+{
+	while (b->count < from->count) {
+		uint64_t block = find_block(from, b->count), end = from->count;
+		uint64_t start = slot_start(from, block);
+
+		if (block + 1 < from->blocks)
+			end = slot_start(from, block + 1);
+		append_some(b, entry_at(from, block, b->count - start),
+			    end - b->count);
+	}
+}
+
+/* Let @b have what @copy has, and the other way round. */
+static void swap_blocks(struct kho_blocks *b, struct kho_blocks *copy)
+{
+	uint64_t pages = b->pages;
+
+	for (int i = 0; i < SEGMENTS; i++) {
+		struct slot *segment = b->segment[i];
+
+		b->segment[i] = copy->segment[i];
+		copy->segment[i] = segment;
+	}
+	b->pages = copy->pages;
+	copy->pages = pages;
+	b->crc = copy->crc;
+	set_version(b, copy->version);
+	set_length(b, copy->blocks, copy->count);
+}
+
+static int convert_to(struct kho_blocks *b, uint32_t version,
+		      struct kho_error *why)
+{
+	uint64_t room = b->room > b->count ? b->room : b->count;
+	struct kho_block_root root = { 0 };
+	struct kho_blocks *copy;
+	int ret = -ENOMEM;
+
+	if (!kho_writable(b->kho))
+		return kho_fail(why, -EROFS, "the arena is read-only");
+	copy = blocks_alloc(b->kho, version, b->entry_size, &root);
+	if (copy)
+		ret = grow(copy, room);
+	if (!ret) {
+		append_all(copy, b);
+		/* The moment: before it there is the old chain. */
+		__atomic_store_n(&b->root->first.phys, root.first.phys,
+				 __ATOMIC_RELEASE);
+		swap_blocks(b, copy);
+		drop_pages(copy, 0);
+	}
+	blocks_free(copy);
+	return ret ? kho_fail(why, ret,
+			      "no room to copy the %llu entries of the chain at 0x%llx: %s",
+			      (unsigned long long)b->count, which(b),
+			      strerror(-ret)) :
+		     0;
+}
+
+static int convert_chain(struct instance *instance, uint32_t version,
+			 struct kho_error *why)
+{
+	struct kho_blocks *b = to_chain(instance);
+	int ret = can_write_chain(instance, version, why);
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&b->lock);
+	ret = version == b->version ? 0 : convert_to(b, version, why);
+	pthread_mutex_unlock(&b->lock);
+	return ret;
+}
+
+static int convert(struct kho *kho, uint32_t version, void *arg,
+		   struct kho_error *why)
+{
+	(void)arg;
+	return instances_each(kho, &block_component, convert_chain, version,
+			      why);
 }

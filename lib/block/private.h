@@ -14,6 +14,17 @@
 
 #pragma GCC visibility push(hidden)
 
+/*
+ * The version of a block that begins with @word; 0: of none. A page's phys in
+ * version 1, a magic in all others.
+ */
+static inline uint32_t block_version(uint32_t word, unsigned int page_shift)
+{
+	if (!(word & ((1u << page_shift) - 1)))
+		return 1;
+	return word == KHO_BLOCK_MAGIC ? 2 : 0;
+}
+
 static inline size_t block_header_size(uint32_t version)
 {
 	return version == 1 ? sizeof(struct kho_block_v1) :
@@ -50,8 +61,8 @@ static inline uint64_t block_commit(uint32_t crc, uint32_t count, uint64_t next)
 /*
  * struct block_reader - a chain that is being read; every byte is hostile
  * @mem: the memory it is in
- * @version: of the format
- * @entry_size: of an entry; 0 is replaced by what the first block says
+ * @version: of the format; 0 is replaced by what the first block says
+ * @entry_size: of an entry; likewise
  * @block: called for each block that was found good, with its entries; may be
  *         NULL
  * @arg: for @block

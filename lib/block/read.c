@@ -74,19 +74,50 @@ static int read_header_v2(struct block_reader *r, uint64_t phys,
 	return 0;
 }
 
+static int check_entry_size(const struct block_reader *r)
+{
+	unsigned int shift = r->mem->page_shift;
+
+	if (r->entry_size ? block_capacity(shift, r->version, r->entry_size) :
+			    r->version > 1)
+		return 0;
+	return kho_fail(r->err, -EINVAL,
+			"block: entries of %zu bytes; 1 to %zu fit",
+			r->entry_size,
+			((size_t)1 << shift) - block_header_size(r->version));
+}
+
+static int read_version(struct block_reader *r, uint64_t phys)
+{
+	uint32_t word;
+
+	if (kho_mem_read(r->mem, phys, &word, sizeof(word)) < 0)
+		return block_read_fail(r, -EFAULT, phys,
+				       "the block is outside the memory");
+	r->version = block_version(word, r->mem->page_shift);
+	if (!r->version)
+		return block_read_fail(r, -EBADMSG, phys,
+				       "not a block of any of the versions 1 to %u",
+				       KHO_BLOCK_VERSION);
+	return check_entry_size(r);
+}
+
 /* Read and check one block; @page has room for a page. */
 static int read_block(struct block_reader *r, uint64_t phys, char *page,
 		      uint64_t *next)
 {
 	struct header header = { 0 };
 	uint32_t capacity, count;
-	int ret;
+	int ret = 0;
 
 	if (phys & ((1ull << r->mem->page_shift) - 1))
 		return block_read_fail(r, -EBADMSG, phys,
 				       "a block starts a page");
-	ret = r->version == 1 ? read_header_v1(r, phys, &header) :
-				read_header_v2(r, phys, &header);
+	if (!r->version)
+		ret = read_version(r, phys);
+	if (!ret)
+		ret = r->version == 1 ? read_header_v1(r, phys, &header) :
+					read_header_v2(r, phys, &header);
 	if (ret)
 		return ret;
 	capacity =
@@ -151,7 +182,7 @@ int block_read(struct block_reader *r, uint64_t first)
 	int ret;
 
 	r->stats = (struct kho_block_stats){ 0 };
-	if (!r->version || r->version > KHO_BLOCK_VERSION)
+	if (r->version > KHO_BLOCK_VERSION)
 		return kho_fail(r->err, -EPROTONOSUPPORT,
 				"block: version %u; 1 to %u can be read",
 				r->version, KHO_BLOCK_VERSION);
@@ -159,17 +190,14 @@ int block_read(struct block_reader *r, uint64_t first)
 		return kho_fail(r->err, -EINVAL,
 				"block: page size 2^%u is not supported",
 				shift);
-	if (r->entry_size ? !block_capacity(shift, r->version, r->entry_size) :
-			    r->version == 1)
-		return kho_fail(r->err, -EINVAL,
-				"block: entries of %zu bytes; 1 to %zu fit",
-				r->entry_size,
-				((size_t)1 << shift) -
-					block_header_size(r->version));
+	ret = r->version ? check_entry_size(r) : 0;
+	if (ret)
+		return ret;
 	page = malloc((size_t)1 << shift);
 	if (!page)
 		return kho_fail(r->err, -ENOMEM, "block: out of memory");
 	ret = read_chain(r, first, page);
+	r->stats.version = r->version;
 	r->stats.entry_size = r->entry_size;
 	free(page);
 	return ret;

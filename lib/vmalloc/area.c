@@ -57,6 +57,7 @@ int kho_vmalloc_create(struct kho *kho, uint64_t max, uint64_t block,
 		       struct kho_vmalloc **area, struct kho_error *err)
 {
 	unsigned int shift, min = min_block_shift(kho);
+	int ret;
 
 	if (block) {
 		shift = (unsigned int)__builtin_ctzll(block);
@@ -70,15 +71,16 @@ int kho_vmalloc_create(struct kho *kho, uint64_t max, uint64_t block,
 		while (shift > min && max >> shift < BLOCKS_MIN)
 			shift--;
 	}
-	return area_new(kho, max, shift, area, err);
+	ret = area_new(kho, max, shift, area, err);
+	if (!ret)
+		area_add(*area);
+	return ret;
 }
 
-void kho_vmalloc_close(struct kho_vmalloc *area)
+void area_free(struct kho_vmalloc *area)
 {
 	uint64_t blocks;
 
-	if (!area)
-		return;
 	blocks = area->version ? 0 : area->end >> area->block_shift;
 	for (uint64_t i = 0; i < blocks; i++)
 		if (area->table[i])
@@ -89,6 +91,14 @@ void kho_vmalloc_close(struct kho_vmalloc *area)
 	pthread_mutex_destroy(&area->lock);
 	free(area->lists.page);
 	free(area);
+}
+
+void kho_vmalloc_close(struct kho_vmalloc *area)
+{
+	if (!area)
+		return;
+	instances_del(area->kho, &area->instance);
+	area_free(area);
 }
 
 void *kho_vmalloc_base(const struct kho_vmalloc *area)
@@ -151,9 +161,10 @@ uint64_t kho_vmalloc_phys(const struct kho_vmalloc *area, const void *ptr)
 	return phys ? phys + (offset & (kho_vmalloc_block(area) - 1)) : 0;
 }
 
-bool area_has_holes(const struct kho_vmalloc *area)
+/* Bytes. */
+uint64_t area_holes(const struct kho_vmalloc *area)
 {
-	return area->populated != area->end;
+	return area->end - area->populated;
 }
 
 /* What has memory in blocks @from to @to, joined; add it to @runs. */
@@ -264,8 +275,33 @@ static void clear_runs(struct kho_vmalloc *area, const struct runs *runs)
 		       runs->run[i].pages << shift);
 }
 
-/* Version 1: all blocks anew, those in @added behind the others. */
-static int rewrite(struct kho_vmalloc *area, const struct runs *added)
+/*
+ * Will there be holes, when blocks @from to @to have got memory, or have lost
+ * it?
+ */
+static bool will_have_holes(const struct kho_vmalloc *area, uint64_t from,
+			    uint64_t to, bool there)
+{
+	uint64_t end = area->end >> area->block_shift;
+	uint64_t blocks = area->populated >> area->block_shift;
+
+	for (uint64_t i = from; i < to; i++) {
+		if (there && !area->table[i])
+			blocks++;
+		else if (!there && area->table[i])
+			blocks--;
+	}
+	if (there)
+		end = end > to ? end : to;
+	else if (from < end && to >= end)
+		for (end = from; end && !area->table[end - 1]; end--)
+			;
+	return blocks != end;
+}
+
+/* All anew, the blocks in @added behind the others. */
+static int rewrite(struct kho_vmalloc *area, uint32_t version,
+		   const struct runs *added)
 {
 	struct lists lists = { 0 };
 	struct runs runs = { 0 };
@@ -274,22 +310,27 @@ static int rewrite(struct kho_vmalloc *area, const struct runs *added)
 	for (size_t i = 0; i < added->n && !ret; i++)
 		ret = runs_add(&runs, added->run[i]);
 	if (!ret)
-		ret = lists_write(area, 1, &runs, &lists);
+		ret = lists_write(area, version, &runs, &lists);
 	if (!ret)
-		lists_publish(area, 1, &lists);
+		lists_publish(area, version, &lists);
 	free(runs.run);
 	return ret;
 }
 
-/* From now on a preserved area has this memory too. */
-static int preserve_added(struct kho_vmalloc *area, const struct runs *added)
+/*
+ * From now on a preserved area has this memory too. Version 1 cannot just
+ * grow, so an area in it gets the version in effect on the way.
+ */
+static int preserve_added(struct kho_vmalloc *area, uint32_t version,
+			  const struct runs *added)
 {
 	int ret = preserve_runs(area, added);
 
 	if (ret)
 		return ret;
-	ret = area->version == 1 ? rewrite(area, added) :
-				   lists_append(area, added);
+	ret = area->version == 1 || area->version > version ?
+		      rewrite(area, version, added) :
+		      lists_append(area, added);
 	if (ret)
 		unpreserve_runs(area, added);
 	return ret;
@@ -298,14 +339,15 @@ static int preserve_added(struct kho_vmalloc *area, const struct runs *added)
 static int populate(struct kho_vmalloc *area, uint64_t from, uint64_t to,
 		    struct kho_error *err)
 {
+	uint32_t version = area->version ? version_in_effect(area) : 0;
 	struct runs added = { 0 };
 	int ret;
 
-	if (area->version == 1 && from << area->block_shift > area->end)
-		return kho_fail(err, -EOPNOTSUPP,
-				"vmalloc: that would leave a hole at offset %llu, and version 1 has none",
-				(unsigned long long)area->end);
+	if (version == 1 && will_have_holes(area, from, to, true))
+		return area_refuse_holes(err);
 	ret = alloc_holes(area, from, to, &added);
+	if (!ret && !added.n)
+		return 0;
 	if (ret) {
 		kho_fail(err, ret, "vmalloc: no memory for the area: %s",
 			 strerror(-ret));
@@ -314,7 +356,7 @@ static int populate(struct kho_vmalloc *area, uint64_t from, uint64_t to,
 	ret = map_runs(area, &added, err);
 	if (!ret) {
 		clear_runs(area, &added);
-		ret = area->version ? preserve_added(area, &added) : 0;
+		ret = version ? preserve_added(area, version, &added) : 0;
 		if (ret)
 			kho_fail(err, ret,
 				 "vmalloc: cannot preserve the memory: %s",
@@ -332,8 +374,8 @@ out:
 }
 
 /* The lists of a preserved area without blocks @from to @to. */
-static int lists_without(struct kho_vmalloc *area, uint64_t from, uint64_t to,
-			 struct lists *lists)
+static int lists_without(struct kho_vmalloc *area, uint32_t version,
+			 uint64_t from, uint64_t to, struct lists *lists)
 {
 	struct runs runs = { 0 };
 	int ret = area_runs(area, 0, from, &runs);
@@ -341,7 +383,7 @@ static int lists_without(struct kho_vmalloc *area, uint64_t from, uint64_t to,
 	if (!ret)
 		ret = area_runs(area, to, UINT64_MAX, &runs);
 	if (!ret)
-		ret = lists_write(area, area->version, &runs, lists);
+		ret = lists_write(area, version, &runs, lists);
 	free(runs.run);
 	return ret;
 }
@@ -349,18 +391,18 @@ static int lists_without(struct kho_vmalloc *area, uint64_t from, uint64_t to,
 static int punch(struct kho_vmalloc *area, uint64_t from, uint64_t to,
 		 struct kho_error *err)
 {
+	uint32_t version = area->version ? version_in_effect(area) : 0;
 	struct lists lists = { 0 };
 	struct runs removed = { 0 };
 	int ret;
 
-	if (area->version == 1 && to << area->block_shift < area->end)
-		return kho_fail(err, -EOPNOTSUPP,
-				"vmalloc: a hole cannot be described in version 1");
+	if (version == 1 && will_have_holes(area, from, to, false))
+		return area_refuse_holes(err);
 	ret = area_runs(area, from, to, &removed);
 	if (ret || !removed.n)
 		goto out;
-	if (area->version)
-		ret = lists_without(area, from, to, &lists);
+	if (version)
+		ret = lists_without(area, version, from, to, &lists);
 	if (!ret)
 		ret = map_holes(area, &removed);
 	if (ret) {
@@ -368,8 +410,8 @@ static int punch(struct kho_vmalloc *area, uint64_t from, uint64_t to,
 		goto out;
 	}
 	area_set(area, &removed, false);
-	if (area->version) {
-		lists_publish(area, area->version, &lists);
+	if (version) {
+		lists_publish(area, version, &lists);
 		unpreserve_runs(area, &removed);
 	}
 	free_runs(area, &removed);

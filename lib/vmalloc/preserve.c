@@ -6,12 +6,36 @@
 
 #include <kho/compat.h>
 #include <kho/pages.h>
+#include <kho/tree.h>
 
 #include "private.h"
 
+static int can_write(struct kho *kho, uint32_t version, void *arg,
+		     struct kho_error *why);
+static int convert(struct kho *kho, uint32_t version, void *arg,
+		   struct kho_error *why);
+
 KHO_COMPONENT(vmalloc, .read = { 1, KHO_VMALLOC_VERSION },
 	      .write = { 1, KHO_VMALLOC_VERSION },
-	      .flags = KHO_COMPONENT_STRUCTURE);
+	      .flags = KHO_COMPONENT_STRUCTURE, .can_write = can_write,
+	      .convert = convert);
+
+/* An area is complete: from now on it can be converted. */
+void area_add(struct kho_vmalloc *area)
+{
+	instances_add(area->kho, &area->instance, &vmalloc_component);
+}
+
+uint32_t version_in_effect(const struct kho_vmalloc *area)
+{
+	return kho_version(area->kho, &vmalloc_component);
+}
+
+int area_refuse_holes(struct kho_error *err)
+{
+	return kho_fail(err, -EOPNOTSUPP,
+			"vmalloc: an area with holes needs version 2, and version 1 is in effect: raise it with kho_set_version()");
+}
 
 static uint64_t block_pages(const struct kho_vmalloc *area)
 {
@@ -79,34 +103,10 @@ void free_runs(struct kho_vmalloc *area, const struct runs *runs)
 			       runs->run[i].pages);
 }
 
-/* Which version shall be written, and can it be? */
-static int check_version(const struct kho_vmalloc *area, uint32_t *version,
-			 struct kho_error *err)
+static int preserve(struct kho_vmalloc *area, struct kho_vmalloc_desc *desc,
+		    struct kho_error *err)
 {
-	if (!kho_writable(area->kho))
-		return kho_fail(err, -EROFS, "vmalloc: the arena is read-only");
-	if (!*version)
-		*version = KHO_VMALLOC_VERSION;
-	if (*version > KHO_VMALLOC_VERSION)
-		return kho_fail(err, -EINVAL,
-				"vmalloc: version %u; versions 1 to %u can be written",
-				*version, KHO_VMALLOC_VERSION);
-	if (*version == 1 && area_has_holes(area))
-		return kho_fail(err, -EOPNOTSUPP,
-				"vmalloc: the area has holes, and version 1 has none; populate it first");
-	return 0;
-}
-
-static int no_list(struct kho_error *err, int ret)
-{
-	return kho_fail(err, ret,
-			"vmalloc: cannot write where the memory is: %s",
-			strerror(-ret));
-}
-
-static int preserve(struct kho_vmalloc *area, uint32_t version,
-		    struct kho_vmalloc_desc *desc, struct kho_error *err)
-{
+	uint32_t version = version_in_effect(area);
 	struct lists lists = { 0 };
 	struct runs runs = { 0 };
 	int ret;
@@ -114,9 +114,10 @@ static int preserve(struct kho_vmalloc *area, uint32_t version,
 	if (area->version)
 		return kho_fail(err, -EEXIST,
 				"vmalloc: the area is preserved already");
-	ret = check_version(area, &version, err);
-	if (ret)
-		return ret;
+	if (!kho_writable(area->kho))
+		return kho_fail(err, -EROFS, "vmalloc: the arena is read-only");
+	if (version == 1 && area_holes(area))
+		return area_refuse_holes(err);
 	ret = area_runs(area, 0, UINT64_MAX, &runs);
 	if (!ret)
 		ret = lists_write(area, version, &runs, &lists);
@@ -127,7 +128,9 @@ static int preserve(struct kho_vmalloc *area, uint32_t version,
 		lists_publish(area, version, &lists);
 	} else {
 		lists_free(area, &lists);
-		no_list(err, ret);
+		kho_fail(err, ret,
+			 "vmalloc: cannot write where the memory is: %s",
+			 strerror(-ret));
 	}
 	free(runs.run);
 	return ret;
@@ -144,7 +147,7 @@ static int check_desc(const struct kho *kho,
 			"vmalloc: the descriptor must be in the arena, at a multiple of 8 bytes");
 }
 
-int kho_vmalloc_preserve(struct kho_vmalloc *area, uint32_t version,
+int kho_vmalloc_preserve(struct kho_vmalloc *area,
 			 struct kho_vmalloc_desc *desc, struct kho_error *err)
 {
 	int ret = check_desc(area->kho, desc, err);
@@ -152,42 +155,7 @@ int kho_vmalloc_preserve(struct kho_vmalloc *area, uint32_t version,
 	if (ret)
 		return ret;
 	pthread_mutex_lock(&area->lock);
-	ret = preserve(area, version, desc, err);
-	pthread_mutex_unlock(&area->lock);
-	return ret;
-}
-
-static int convert(struct kho_vmalloc *area, uint32_t version,
-		   struct kho_error *err)
-{
-	struct lists lists = { 0 };
-	struct runs runs = { 0 };
-	int ret;
-
-	if (!area->version)
-		return kho_fail(err, -ENOENT,
-				"vmalloc: the area is not preserved");
-	ret = check_version(area, &version, err);
-	if (ret || version == area->version)
-		return ret;
-	ret = area_runs(area, 0, UINT64_MAX, &runs);
-	if (!ret)
-		ret = lists_write(area, version, &runs, &lists);
-	if (!ret)
-		lists_publish(area, version, &lists);
-	else
-		no_list(err, ret);
-	free(runs.run);
-	return ret;
-}
-
-int kho_vmalloc_convert(struct kho_vmalloc *area, uint32_t version,
-			struct kho_error *err)
-{
-	int ret;
-
-	pthread_mutex_lock(&area->lock);
-	ret = convert(area, version, err);
+	ret = preserve(area, desc, err);
 	pthread_mutex_unlock(&area->lock);
 	return ret;
 }
@@ -306,11 +274,13 @@ static int restore(struct kho *kho, struct kho_vmalloc_desc *desc, uint64_t max,
 			area_set(area, &r->runs, true);
 		pthread_mutex_unlock(&area->lock);
 	}
-	if (ret)
-		kho_vmalloc_close(area);
-	else
-		*result = area;
-	return ret;
+	if (ret) {
+		area_free(area);
+		return ret;
+	}
+	area_add(area);
+	*result = area;
+	return 0;
 }
 
 int kho_vmalloc_restore(struct kho *kho, struct kho_vmalloc_desc *desc,
@@ -333,4 +303,90 @@ int kho_vmalloc_restore(struct kho *kho, struct kho_vmalloc_desc *desc,
 		ret = restore(kho, desc, max, &reader, area);
 	area_read_free(&reader);
 	return ret;
+}
+
+/* ---- Another version ---- */
+
+static struct kho_vmalloc *to_area(struct instance *instance)
+{
+	return (struct kho_vmalloc *)((char *)instance -
+				      offsetof(struct kho_vmalloc, instance));
+}
+
+static int check_holes(const struct kho_vmalloc *area, uint32_t version,
+		       struct kho_error *why)
+{
+	if (!area->version || version > 1 || !area_holes(area))
+		return 0;
+	return kho_fail(why, -EOPNOTSUPP,
+			"area at 0x%llx has holes (%llu bytes): populate or drop them",
+			(unsigned long long)kho_phys(area->kho, area->desc),
+			(unsigned long long)area_holes(area));
+}
+
+static int can_write_area(struct instance *instance, uint32_t version,
+			  struct kho_error *why)
+{
+	struct kho_vmalloc *area = to_area(instance);
+	int ret;
+
+	pthread_mutex_lock(&area->lock);
+	ret = check_holes(area, version, why);
+	pthread_mutex_unlock(&area->lock);
+	return ret;
+}
+
+static int can_write(struct kho *kho, uint32_t version, void *arg,
+		     struct kho_error *why)
+{
+	(void)arg;
+	return instances_each(kho, &vmalloc_component, can_write_area, version,
+			      why);
+}
+
+/* The same memory in the same place, and in every moment one descriptor. */
+static int convert_to(struct kho_vmalloc *area, uint32_t version,
+		      struct kho_error *why)
+{
+	struct lists lists = { 0 };
+	struct runs runs = { 0 };
+	int ret = check_holes(area, version, why);
+
+	if (ret)
+		return ret;
+	if (!kho_writable(area->kho))
+		return kho_fail(why, -EROFS, "the arena is read-only");
+	ret = area_runs(area, 0, UINT64_MAX, &runs);
+	if (!ret)
+		ret = lists_write(area, version, &runs, &lists);
+	if (!ret)
+		lists_publish(area, version, &lists);
+	free(runs.run);
+	return ret ? kho_fail(why, ret,
+			      "no room to write where the memory of the area at 0x%llx is: %s",
+			      (unsigned long long)kho_phys(area->kho,
+							   area->desc),
+			      strerror(-ret)) :
+		     0;
+}
+
+static int convert_area(struct instance *instance, uint32_t version,
+			struct kho_error *why)
+{
+	struct kho_vmalloc *area = to_area(instance);
+	int ret = 0;
+
+	pthread_mutex_lock(&area->lock);
+	if (area->version && area->version != version)
+		ret = convert_to(area, version, why);
+	pthread_mutex_unlock(&area->lock);
+	return ret;
+}
+
+static int convert(struct kho *kho, uint32_t version, void *arg,
+		   struct kho_error *why)
+{
+	(void)arg;
+	return instances_each(kho, &vmalloc_component, convert_area, version,
+			      why);
 }

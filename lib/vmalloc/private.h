@@ -50,6 +50,7 @@ struct lists {
 };
 
 struct kho_vmalloc {
+	struct instance instance;
 	struct kho *kho;
 	struct mapping mapping;
 	char *base;
@@ -118,8 +119,9 @@ int area_new(struct kho *kho, uint64_t max, unsigned int block_shift,
 	     struct kho_vmalloc **result, struct kho_error *err);
 int area_runs(const struct kho_vmalloc *area, uint64_t from, uint64_t to,
 	      struct runs *runs);
+void area_free(struct kho_vmalloc *area);
 void area_set(struct kho_vmalloc *area, const struct runs *runs, bool there);
-bool area_has_holes(const struct kho_vmalloc *area);
+uint64_t area_holes(const struct kho_vmalloc *area);
 
 /* map.c */
 int map_reserve(struct kho_vmalloc *area, struct kho_error *err);
@@ -129,6 +131,9 @@ int map_runs(struct kho_vmalloc *area, const struct runs *runs,
 int map_holes(struct kho_vmalloc *area, const struct runs *runs);
 
 /* preserve.c */
+void area_add(struct kho_vmalloc *area);
+uint32_t version_in_effect(const struct kho_vmalloc *area);
+int area_refuse_holes(struct kho_error *err);
 int preserve_runs(struct kho_vmalloc *area, const struct runs *runs);
 void unpreserve_runs(struct kho_vmalloc *area, const struct runs *runs);
 void free_runs(struct kho_vmalloc *area, const struct runs *runs);

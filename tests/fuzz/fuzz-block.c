@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /*
  * A chain of hostile bytes, its first block at page 1: kho_block_walk(). The
- * input begins with the version (u8) and the size of an entry (u16).
+ * input begins with the version (u8, 0: what the block says) and the size of an
+ * entry (u16).
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -55,7 +56,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			    &seen, &err) &&
 	    (kho_block_verify(&mem.mem, data[0], entry_size, 4096, &stats,
 			      &err) ||
-	     stats.entries != seen.entries))
+	     stats.entries != seen.entries ||
+	     kho_block_verify(&mem.mem, stats.version, entry_size, 4096, NULL,
+			      &err)))
 		abort();
 	free(memory);
 	return 0;

@@ -6,8 +6,12 @@
 #include <stdbool.h>
 
 #include <kho/block.h>
+#include <kho/tree.h>
 
 #include "arena.h"
+
+/* Who owns the chain. */
+KHO_COMPONENT(chain, .read = { 1, 1 }, .write = { 1, 1 }, .deps = { "block" });
 
 struct fixture {
 	int fd;
@@ -16,7 +20,7 @@ struct fixture {
 	struct kho_error err;
 	struct kho *kho;
 	struct kho_blocks *blocks;
-	uint32_t version;
+	uint32_t version; /* in effect at the start */
 	size_t entry_size;
 	uint64_t root_phys;
 	struct kho_block_root *root;
@@ -38,6 +42,23 @@ static inline uint64_t pages_preserved(struct fixture *f)
 	return pages_info(f->kho).preserved;
 }
 
+static inline const struct kho_component *block(void)
+{
+	return kho_component_find("block");
+}
+
+static inline void set_version(struct fixture *f, uint32_t version)
+{
+	assert_int_equal(kho_set_version(f->kho, block(), version), 0);
+}
+
+/* As a handover does it, at freeze. */
+static inline int convert(struct fixture *f, uint32_t version)
+{
+	memset(&f->err, 0, sizeof(f->err));
+	return block()->def->convert(f->kho, version, NULL, &f->err);
+}
+
 static inline void create(struct fixture *f, unsigned int page_shift,
 			  uint32_t version, size_t entry_size, uint64_t max)
 {
@@ -52,9 +73,13 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	f->root = kho_alloc_preserve(f->kho, sizeof(*f->root));
 	assert_non_null(f->root);
 	f->root_phys = kho_phys(f->kho, f->root);
+	assert_int_equal(kho_add_subtree(f->kho, "chain", &chain_component, 0,
+					 f->root, sizeof(*f->root)),
+			 0);
+	set_version(f, version);
 	f->root->first.phys = 1;
 	f->pages = pages_preserved(f);
-	assert_int_equal(kho_block_create(f->kho, version, entry_size, f->root,
+	assert_int_equal(kho_block_create(f->kho, entry_size, f->root,
 					  &f->blocks),
 			 0);
 	assert_int_equal(f->root->first.phys, 0);
@@ -71,14 +96,13 @@ static inline void detach(struct fixture *f)
 
 static inline int try_restore(struct fixture *f)
 {
-	f->root = kho_ptr(f->kho, f->root_phys, sizeof(*f->root));
-	return kho_block_restore(f->kho, f->version, f->entry_size, f->root,
-				 &f->blocks, &f->err);
+	f->root = kho_subtree(f->kho, "chain", NULL, NULL);
+	return kho_block_restore(f->kho, f->entry_size, f->root, &f->blocks,
+				 &f->err);
 }
 
 static inline void restore(struct fixture *f)
 {
-	assert_non_null(kho_restore_folio(f->kho, f->root_phys));
 	if (try_restore(f))
 		fail_msg("restore: %s", f->err.text);
 }
@@ -103,8 +127,8 @@ static inline struct kho_block_stats verify(struct fixture *f)
 	struct kho_mem_array mem = arena_bytes(f->kho, f->fd);
 	struct kho_block_stats stats;
 
-	if (kho_block_verify(&mem.mem, f->version, f->entry_size,
-			     f->root->first.phys, &stats, &f->err))
+	if (kho_block_verify(&mem.mem, 0, f->entry_size, f->root->first.phys,
+			     &stats, &f->err))
 		fail_msg("verify: %s", f->err.text);
 	return stats;
 }

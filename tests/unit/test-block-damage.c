@@ -25,9 +25,14 @@ static int image_verify(const struct image *image,
 {
 	struct kho_mem_array mem =
 		kho_mem_array(image->bytes, image->len, 0, 12);
+	int ret = kho_block_verify(&mem.mem, image->f.version, 64,
+				   image->block[0], stats, err);
 
-	return kho_block_verify(&mem.mem, image->f.version, 64, image->block[0],
-				stats, err);
+	/* Who does not know the version finds the same. */
+	assert_int_equal(kho_block_verify(&mem.mem, 0, 64, image->block[0],
+					  stats, err),
+			 ret);
+	return ret;
 }
 
 static struct kho_block_v1 *v1_of(struct image *image, int b)
@@ -100,8 +105,8 @@ static void check_flip(struct image *image, int b, size_t offset, uint8_t bits)
 	int ret;
 
 	image->bytes[image->block[b] + offset] ^= bits;
-	ret = kho_block_walk(&mem.mem, image->f.version, 64, image->block[0],
-			     look, &walk, &err);
+	ret = kho_block_walk(&mem.mem, below(2) ? image->f.version : 0, 64,
+			     image->block[0], look, &walk, &err);
 	image->bytes[image->block[b] + offset] ^= bits;
 	walk.right &= walk.entries == image->stats.entries;
 	if (!means_something(image, b, offset)) {
@@ -297,11 +302,64 @@ static void asks_the_block_for_the_size(void **state)
 	for (int i = 0; i < 4; i++) {
 		v2_of(&image, 0)->entry_size = sizes[i];
 		seal(&image, 0, 63 | KHO_BLOCK_LINKED);
-		assert_int_equal(kho_block_verify(&mem.mem, 2, 0,
-						  image.block[0], NULL, NULL),
-				 -EBADMSG);
+		for (uint32_t version = 0; version <= 2; version += 2)
+			assert_int_equal(kho_block_verify(&mem.mem, version, 0,
+							  image.block[0], NULL,
+							  NULL),
+					 -EBADMSG);
 	}
 	image_free(&image);
+}
+
+/* ---- Versions ---- */
+
+/* A first word that is neither a phys nor a magic, or another one's magic. */
+static void no_version(void **state)
+{
+	static const uint64_t words[] = { 1, 0x4b4c424c, 0x800, UINT64_MAX };
+	struct kho_error err;
+	struct image image;
+
+	(void)state;
+	for (uint32_t version = 1; version <= 2; version++) {
+		image_make(&image, version);
+		for (int i = 0; i < 4; i++) {
+			memcpy(image.bytes + image.block[0], &words[i], 8);
+			assert_int_equal(image_verify(&image, NULL, &err),
+					 -EBADMSG);
+			assert_non_null(
+				strstr(err.text, "any of the versions"));
+		}
+		image_free(&image);
+	}
+}
+
+/* All blocks are of the first one's version. */
+static void mixed_versions(void **state)
+{
+	uint8_t page[4096];
+	struct image v1, v2;
+
+	(void)state;
+	image_make(&v1, 1);
+	image_make(&v2, 2);
+	for (int b = 1; b < BLOCKS; b++) {
+		uint8_t *one = v1.bytes + v1.block[b];
+		uint8_t *two = v2.bytes + v2.block[b];
+
+		memcpy(page, one, sizeof(page));
+		memcpy(one, two, sizeof(page));
+		assert_int_equal(image_verify(&v1, NULL, NULL), -EBADMSG);
+		memcpy(one, page, sizeof(page));
+		memcpy(page, two, sizeof(page));
+		memcpy(two, one, sizeof(page));
+		assert_int_equal(image_verify(&v2, NULL, NULL), -EBADMSG);
+		memcpy(two, page, sizeof(page));
+	}
+	assert_int_equal(image_verify(&v1, NULL, NULL), 0);
+	assert_int_equal(image_verify(&v2, NULL, NULL), 0);
+	image_free(&v1);
+	image_free(&v2);
 }
 
 /* ---- Cycles ---- */
@@ -402,6 +460,8 @@ int main(void)
 		cmocka_unit_test(restores_nothing_damaged),
 		cmocka_unit_test(finds_what_is_forged),
 		cmocka_unit_test(asks_the_block_for_the_size),
+		cmocka_unit_test(no_version),
+		cmocka_unit_test(mixed_versions),
 		cmocka_unit_test(finds_every_cycle),
 		cmocka_unit_test(stays_inside_the_view),
 	};

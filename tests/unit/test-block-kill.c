@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/* Programs that are killed while they append and drop entries. */
+/*
+ * Programs that are killed while they append and drop entries, and while they
+ * take a chain to another version.
+ */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "block.h"
+#include "clear.h"
 #include "step.h"
 
 /* Of 1000 bytes: four to a page. */
@@ -18,15 +22,25 @@ struct shared {
 
 static void child_attach(struct fixture *f)
 {
-	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
-	    !kho_restore_folio(f->kho, f->root_phys) || try_restore(f) ||
+	if (kho_attach_fd(&f->kho, f->fd, NULL) || try_restore(f) ||
 	    kho_ready(f->kho))
 		_exit(1);
 }
 
 /* ---- A kill at any time ---- */
 
-#define KILL_ROUNDS 60
+#define KILL_ROUNDS 90
+
+/* To another version, as a handover does it. */
+static void child_convert(struct fixture *f)
+{
+	uint32_t version = 1 + (uint32_t)below(2);
+
+	if (version == 2 && kho_set_version(f->kho, block(), 2))
+		_exit(1);
+	if (convert(f, version) || kho_set_version(f->kho, block(), version))
+		_exit(1);
+}
 
 static void kill_child(void *fixture, void *arg)
 {
@@ -41,6 +55,8 @@ static void kill_child(void *fixture, void *arg)
 	for (;;) {
 		bool drop = n > 200 || below(40) == 0;
 
+		if (!f->version && below(20) == 0)
+			child_convert(f);
 		n = drop ? below(n + 1) : n + 1;
 		__atomic_store_n(&shared->wanted, n, __ATOMIC_RELEASE);
 		if (drop ? kho_block_shrink(f->blocks, n) :
@@ -58,7 +74,7 @@ static void kill_recover(struct fixture *f, const struct shared *shared)
 	attach(f);
 	restore(f);
 	n = kho_block_count(f->blocks);
-	if (f->version == 1 && shared->wanted < shared->done)
+	if (f->version != 2 && shared->wanted < shared->done)
 		assert_in_range(n, shared->wanted, shared->done);
 	else
 		assert_true(n == shared->wanted || n == shared->done);
@@ -66,7 +82,9 @@ static void kill_recover(struct fixture *f, const struct shared *shared)
 		assert_true(
 			is_filled(kho_block_get(f->blocks, i), ENTRY_SIZE, i));
 	assert_int_equal(kho_ready(f->kho), 0);
-	assert_true(kho_free_unclaimed(f->kho) <= 51);
+	assert_true(verify(f).version <= kho_version(f->kho, block()));
+	/* What was dropped, or half a copy. */
+	assert_true(kho_free_unclaimed(f->kho) <= 52);
 	assert_int_equal(pages_preserved(f), f->pages + (n + 3) / 4);
 }
 
@@ -77,10 +95,13 @@ static void kills(void **state)
 
 	(void)state;
 	for (int i = 0; i < KILL_ROUNDS; i++) {
-		if (i % (KILL_ROUNDS / 2) == 0) {
+		if (i % (KILL_ROUNDS / 3) == 0) {
 			if (i)
 				discard(&f);
 			create(&f, 12, i ? 2 : 1, ENTRY_SIZE, 1 << 26);
+			/* The last ones convert it. */
+			if (i == KILL_ROUNDS / 3 * 2)
+				f.version = 0;
 		}
 		detach(&f);
 		kill_soon(kill_child, &f, shared, &shared->ready, 5000);
@@ -170,8 +191,8 @@ static int look_on(const struct kho_mem *mem, void *arg, struct kho_error *err)
 
 	ret = kho_mem_read(mem, p->f->root_phys, &root, sizeof(root));
 	assert_int_equal(ret, 0);
-	ret = kho_block_walk(mem, p->f->version, ENTRY_SIZE, root.first.phys,
-			     look_at, &seen, err);
+	ret = kho_block_walk(mem, 0, ENTRY_SIZE, root.first.phys, look_at,
+			     &seen, err);
 	if (ret)
 		return ret;
 	if (same(&seen, &p->old))
@@ -213,11 +234,117 @@ static void every_instruction(void **state)
 	}
 }
 
+/* ---- A conversion, killed after each single instruction ---- */
+
+/* In three blocks. */
+#define KEPT 11
+
+static void convert_child(void *fixture)
+{
+	struct fixture *f = fixture;
+
+	child_attach(f);
+	step_begin();
+	stepping = true;
+	_exit(convert(f, 2) || convert(f, 1));
+}
+
+struct conversion {
+	const struct fixture *f;
+	uint32_t version;
+	uint64_t switches, looks, restored;
+};
+
+static int look_at_number(const void *entry, size_t size, uint64_t index,
+			  void *arg)
+{
+	uint64_t *n = arg;
+
+	assert_true(is_filled(entry, size, index));
+	assert_int_equal(index, (*n)++);
+	return 0;
+}
+
+/* What the next program would find, had this one been killed here. */
+static void restore_copy(const struct fixture *f, const struct kho_mem *mem)
+{
+	size_t len = arena_size(f->fd);
+	struct fixture next = *f;
+	char *bytes = malloc(len);
+
+	assert_non_null(bytes);
+	assert_int_equal(kho_mem_read(mem, 0, bytes, len), 0);
+	next.fd = make_memfd();
+	assert_int_equal(pwrite(next.fd, bytes, len, 0), len);
+	free(bytes);
+	attach(&next);
+	restore(&next);
+	assert_int_equal(kho_block_count(next.blocks), KEPT);
+	for (uint64_t i = 0; i < KEPT; i++)
+		assert_true(is_filled(kho_block_get(next.blocks, i), ENTRY_SIZE,
+				      i));
+	assert_int_equal(kho_ready(next.kho), 0);
+	assert_int_equal(append(&next, KEPT), KEPT);
+	assert_in_range(kho_free_unclaimed(next.kho), 0, 3);
+	assert_int_equal(pages_preserved(&next), f->pages + 3);
+	discard(&next);
+}
+
+static int look_at_conversion(const struct kho_mem *mem, void *arg,
+			      struct kho_error *err)
+{
+	struct conversion *c = arg;
+	struct kho_block_root root;
+	struct kho_block_stats stats;
+	uint64_t n = 0;
+	int ret;
+
+	ret = kho_mem_read(mem, c->f->root_phys, &root, sizeof(root));
+	assert_int_equal(ret, 0);
+	ret = kho_block_verify(mem, 0, ENTRY_SIZE, root.first.phys, &stats,
+			       err);
+	if (!ret)
+		ret = kho_block_walk(mem, 0, ENTRY_SIZE, root.first.phys,
+				     look_at_number, &n, err);
+	if (ret)
+		return ret;
+	assert_int_equal(n, KEPT);
+	c->switches += stats.version != c->version;
+	/* The moment itself, and now and then. */
+	if (stats.version != c->version || c->looks++ % 64 == 0) {
+		restore_copy(c->f, mem);
+		c->restored++;
+	}
+	c->version = stats.version;
+	return 0;
+}
+
+static void every_instruction_of_a_conversion(void **state)
+{
+	struct fixture f;
+	struct conversion c = { .f = &f, .version = 1 };
+
+	(void)state;
+	create(&f, 12, 1, ENTRY_SIZE, 1 << 21);
+	for (uint64_t i = 0; i < KEPT; i++)
+		append(&f, i);
+	set_version(&f, 2);
+	detach(&f);
+	step_through(convert_child, &f, f.fd, 1 << 21, look_at_conversion, &c);
+	assert_int_equal(c.switches, 2);
+	print_message("# restored after %" PRIu64 " of them\n", c.restored);
+	attach(&f);
+	restore(&f);
+	assert_int_equal(verify(&f).version, 1);
+	discard(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(kills),
 		cmocka_unit_test(every_instruction),
+		cmocka_unit_test(every_instruction_of_a_conversion),
 	};
 
 	seed_init();

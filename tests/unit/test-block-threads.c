@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/* A chain that many threads use at once; also run under ThreadSanitizer. */
+/*
+ * A chain that many threads use at once, and chains that come and go; also run
+ * under ThreadSanitizer.
+ */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -216,11 +219,70 @@ static void dropping_beside_readers(void **state)
 	}
 }
 
+/* ---- Chains that come and go while others are converted ---- */
+
+#define OWNERS 3
+#define CHAINS 300
+
+static void *make_and_drop(void *arg)
+{
+	struct worker *w = arg;
+	struct kho *kho = w->shared->f.kho;
+	struct kho_block_root *root = kho_alloc_preserve(kho, sizeof(*root));
+	struct kho_blocks *blocks;
+	uint64_t entry = w->id, n;
+
+	for (int i = 0; i < CHAINS; i++) {
+		if (kho_block_create(kho, sizeof(entry), root, &blocks))
+			return fails(w, "create");
+		/* Into the second block of either version. */
+		for (n = 0; n < 520; n++)
+			if (kho_block_append(blocks, &entry) != (int64_t)n)
+				return fails(w, "append");
+		if (kho_block_shrink(blocks, 5))
+			return fails(w, "shrink");
+		if (kho_block_count(blocks) != 5)
+			return fails(w, "count");
+		if (kho_block_destroy(blocks))
+			return fails(w, "destroy");
+	}
+	kho_unpreserve_free(kho, root);
+	return NULL;
+}
+
+static void chains_come_and_go(void **state)
+{
+	struct worker owners[OWNERS];
+	static struct shared shared;
+	uint32_t version = 1;
+	uint64_t n = 0;
+
+	(void)state;
+	create(&shared.f, 12, 2, 1000, 1 << 26);
+	for (uint64_t i = 0; i < 10; i++)
+		append(&shared.f, i);
+	start(&shared, owners, OWNERS, make_and_drop);
+	for (int i = 0; i < 300; i++, version = 3 - version) {
+		assert_int_equal(block()->def->can_write(shared.f.kho, version,
+							 NULL, &shared.f.err),
+				 0);
+		assert_int_equal(convert(&shared.f, version), 0);
+		assert_int_equal(verify(&shared.f).version, version);
+	}
+	join(owners, OWNERS);
+	for (n = 0; n < 10; n++)
+		assert_true(
+			is_filled(kho_block_get(shared.f.blocks, n), 1000, n));
+	assert_int_equal(pages_preserved(&shared.f), shared.f.pages + 3);
+	discard(&shared.f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_threads),
 		cmocka_unit_test(dropping_beside_readers),
+		cmocka_unit_test(chains_come_and_go),
 	};
 
 	seed_init();

@@ -225,7 +225,7 @@ static void reads_the_bytes(void **state)
 
 static void refuses_bad_arguments(void **state)
 {
-	struct kho_block_root root;
+	struct kho_block_root local = { { 5 } }, *root;
 	struct kho_blocks *blocks;
 	struct kho_mem_array mem;
 	struct fixture f;
@@ -234,26 +234,38 @@ static void refuses_bad_arguments(void **state)
 	for (int i = 0; i < 3; i++) {
 		size_t page = 1ul << page_shifts[i];
 
-		create(&f, page_shifts[i], 0, 1, 1 << 26);
-		assert_int_equal(kho_block_create(f.kho, 1, 0, &root, &blocks),
+		create(&f, page_shifts[i], 1, 1, 1 << 26);
+		root = kho_alloc_preserve(f.kho, sizeof(*root));
+		root->first.phys = 5;
+		assert_int_equal(kho_block_create(f.kho, 0, root, &blocks),
 				 -EINVAL);
-		assert_int_equal(kho_block_create(f.kho, 1, page - 15, &root,
+		assert_int_equal(kho_block_create(f.kho, page - 15, root,
 						  &blocks),
 				 -EINVAL);
-		assert_int_equal(kho_block_create(f.kho, 2, page - 23, &root,
+		set_version(&f, 2);
+		assert_int_equal(kho_block_create(f.kho, page - 23, root,
 						  &blocks),
 				 -EINVAL);
-		assert_int_equal(kho_block_create(f.kho, 2, SIZE_MAX, &root,
+		assert_int_equal(kho_block_create(f.kho, SIZE_MAX, root,
 						  &blocks),
 				 -EINVAL);
-		assert_int_equal(kho_block_create(f.kho, 3, 8, &root, &blocks),
-				 -ERANGE);
+		assert_int_equal(root->first.phys, 5);
+		/* What is elsewhere cannot be converted. */
+		assert_int_equal(kho_block_create(f.kho, 8, &local, &blocks),
+				 -EINVAL);
+		assert_int_equal(kho_block_create(f.kho, 8,
+						  (void *)((char *)root + 4),
+						  &blocks),
+				 -EINVAL);
+		assert_int_equal(kho_block_restore(f.kho, 8, &local, &blocks,
+						   &f.err),
+				 -EINVAL);
+		assert_non_null(strstr(f.err.text, "in the arena"));
+		assert_int_equal(local.first.phys, 5);
 		mem = arena_bytes(f.kho, f.fd);
-		assert_int_equal(kho_block_verify(&mem.mem, 0, 8, 0, NULL,
-						  NULL),
-				 -EPROTONOSUPPORT);
-		assert_int_equal(kho_block_verify(&mem.mem, 3, 8, 0, NULL,
-						  NULL),
+		assert_int_equal(kho_block_verify(&mem.mem,
+						  KHO_BLOCK_VERSION + 1, 8, 0,
+						  NULL, NULL),
 				 -EPROTONOSUPPORT);
 		assert_int_equal(kho_block_verify(&mem.mem, 1, 0, 0, NULL,
 						  NULL),
@@ -268,7 +280,6 @@ static void refuses_bad_arguments(void **state)
 		f.entry_size = 0;
 		kho_block_close(f.blocks);
 		f.blocks = NULL;
-		f.version = 2;
 		assert_int_equal(try_restore(&f), -EINVAL);
 		discard(&f);
 	}
@@ -308,21 +319,23 @@ static void versions_are_told_apart(void **state)
 	struct fixture f;
 
 	(void)state;
-	create(&f, 12, 0, 40, 1 << 26);
+	create(&f, 12, 2, 40, 1 << 26);
 	append(&f, 1);
 	assert_memory_equal(kho_ptr(f.kho, f.root->first.phys, 4), "KBLK", 4);
 	mem = arena_bytes(f.kho, f.fd);
-	assert_int_equal(kho_block_verify(&mem.mem, 2, 0, f.root->first.phys,
-					  &stats, NULL),
-			 0);
-	assert_int_equal(stats.entry_size, 40);
+	for (uint32_t version = 0; version <= 2; version += 2) {
+		assert_int_equal(kho_block_verify(&mem.mem, version, 0,
+						  f.root->first.phys, &stats,
+						  NULL),
+				 0);
+		assert_int_equal(stats.version, 2);
+		assert_int_equal(stats.entry_size, 40);
+	}
+	assert_int_equal(kho_block_verify(&mem.mem, 1, 40, f.root->first.phys,
+					  NULL, &f.err),
+			 -EBADMSG);
 	detach(&f);
 	attach(&f);
-	f.version = 1;
-	assert_int_equal(try_restore(&f), -EBADMSG);
-	f.version = 3;
-	assert_int_equal(try_restore(&f), -EPROTONOSUPPORT);
-	f.version = 2;
 	f.entry_size = 48;
 	assert_int_equal(try_restore(&f), -EBADMSG);
 	assert_non_null(strstr(f.err.text, "40 bytes instead of 48"));
@@ -332,11 +345,22 @@ static void versions_are_told_apart(void **state)
 
 	create(&f, 12, 1, 40, 1 << 26);
 	append(&f, 1);
-	detach(&f);
-	attach(&f);
-	f.version = 2;
-	assert_int_equal(try_restore(&f), -EBADMSG);
+	mem = arena_bytes(f.kho, f.fd);
+	assert_int_equal(kho_block_verify(&mem.mem, 0, 40, f.root->first.phys,
+					  &stats, NULL),
+			 0);
+	assert_int_equal(stats.version, 1);
+	/* Of these it does not say how large they are. */
+	assert_int_equal(kho_block_verify(&mem.mem, 0, 0, f.root->first.phys,
+					  NULL, NULL),
+			 -EINVAL);
+	assert_int_equal(kho_block_verify(&mem.mem, 2, 40, f.root->first.phys,
+					  NULL, &f.err),
+			 -EBADMSG);
 	assert_non_null(strstr(f.err.text, "not a block of version 2"));
+	/* Without blocks there is nothing to tell. */
+	assert_int_equal(kho_block_verify(&mem.mem, 0, 0, 0, &stats, NULL), 0);
+	assert_int_equal(stats.version, 0);
 	discard(&f);
 }
 
@@ -477,7 +501,6 @@ static void many_entries(void **state)
 static void survives_handover(void **state)
 {
 	struct kho_blocks *other;
-	struct kho_block_root root;
 	struct fixture f;
 
 	(void)state;
@@ -499,9 +522,7 @@ static void survives_handover(void **state)
 		assert_int_equal(kho_block_grow(f.blocks, 1), -EROFS);
 		assert_int_equal(kho_block_shrink(f.blocks, 1), -EROFS);
 		assert_int_equal(kho_block_destroy(f.blocks), -EROFS);
-		assert_int_equal(kho_block_create(f.kho, 0, 8, &root, &other),
-				 -EROFS);
-		assert_int_equal(kho_block_create(f.kho, 0, 8, f.root, &other),
+		assert_int_equal(kho_block_create(f.kho, 8, f.root, &other),
 				 -EROFS);
 
 		assert_int_equal(kho_ready(f.kho), 0);
@@ -595,7 +616,7 @@ static void a_full_arena(void **state)
 
 static void a_full_heap(void **state)
 {
-	struct kho_block_root root;
+	struct kho_block_root *root;
 	struct kho_blocks *blocks;
 	struct fixture f;
 	uint64_t entry = 1;
@@ -604,15 +625,16 @@ static void a_full_heap(void **state)
 
 	(void)state;
 	create(&f, 12, 2, 8, 1 << 26);
+	root = kho_alloc_folio(f.kho, 0);
 	for (n = 0;; n++) {
-		root.first.phys = 7;
+		root->first.phys = 7;
 		fail_in = n;
-		ret = kho_block_create(f.kho, 2, 8, &root, &blocks);
+		ret = kho_block_create(f.kho, 8, root, &blocks);
 		fail_in = -1;
 		if (!ret)
 			break;
 		assert_int_equal(ret, -ENOMEM);
-		assert_int_equal(root.first.phys, 7);
+		assert_int_equal(root->first.phys, 7);
 	}
 	assert_true(n >= 1);
 	kho_block_close(blocks);
@@ -662,7 +684,7 @@ struct model {
 	uint64_t n;
 	uint64_t room; /* entries that there must be room for */
 	uint64_t most;
-	uint64_t full, no_heap, handovers, aborted;
+	uint64_t full, no_heap, handovers, aborted, converted, refused;
 };
 
 static void check_entry(struct model *m, const void *entry, uint64_t index)
@@ -696,6 +718,7 @@ static void model_check(struct model *m)
 
 	assert_int_equal(kho_block_count(m->f.blocks), m->n);
 	assert_int_equal(verify(&m->f).entries, m->n);
+	assert_true(verify(&m->f).version <= kho_version(m->f.kho, block()));
 	for (uint64_t i = 0; i < m->n; i++)
 		check_entry(m, kho_block_next(&iter), i);
 	assert_null(kho_block_next(&iter));
@@ -747,6 +770,31 @@ static void model_resize(struct model *m, bool filling)
 	m->n = count < m->n ? count : m->n;
 }
 
+/* What is raised is said before it is done, what is lowered after it. */
+static void model_convert(struct model *m)
+{
+	uint32_t version = 1 + (uint32_t)below(2);
+	bool raise = version > kho_version(m->f.kho, block());
+	int ret;
+
+	if (raise && kho_set_version(m->f.kho, block(), version))
+		return;
+	fail_in = below(4) ? -1 : (int)below(4);
+	ret = convert(&m->f, version);
+	fail_in = -1;
+	if (ret) {
+		assert_true(ret == -ENOSPC || ret == -ENOMEM);
+		m->refused++;
+	} else {
+		if (m->n)
+			assert_int_equal(verify(&m->f).version, version);
+		m->converted++;
+		/* Without a page for that, the chain is in an older version. */
+		kho_set_version(m->f.kho, block(), version);
+	}
+	model_check(m);
+}
+
 static void model_hand_over(struct model *m)
 {
 	model_check(m);
@@ -786,16 +834,18 @@ static void model_run(unsigned int page_shift, uint32_t version, size_t size)
 				    index);
 		} else if (dice < 9700) {
 			model_iterate(&m);
-		} else if (dice < 9998) {
+		} else if (dice < 9993) {
 			model_resize(&m, filling);
+		} else if (dice < 9998) {
+			model_convert(&m);
 		} else {
 			model_hand_over(&m);
 		}
 	}
 	model_hand_over(&m);
-	print_message("# page 2^%u, v%u, %zu bytes: at most %lu entries; %lu handovers, %lu aborted; full: arena %lu, heap %lu times\n",
+	print_message("# page 2^%u, v%u, %zu bytes: at most %lu entries; %lu handovers, %lu aborted; %lu conversions, %lu refused; full: arena %lu, heap %lu times\n",
 		      page_shift, version, size, m.most, m.handovers, m.aborted,
-		      m.full, m.no_heap);
+		      m.converted, m.refused, m.full, m.no_heap);
 	free(m.number);
 	discard(&m.f);
 }

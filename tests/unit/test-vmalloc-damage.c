@@ -75,7 +75,8 @@ static void image_make(struct image *image, uint32_t version, uint64_t pages,
 	assert_int_equal(kho_vmalloc_create(f->kho, 2 * n * block, block, &area,
 					    NULL),
 			 0);
-	assert_int_equal(kho_vmalloc_preserve(area, version, f->desc, NULL), 0);
+	set_version(f, version);
+	assert_int_equal(kho_vmalloc_preserve(area, f->desc, NULL), 0);
 	for (uint64_t i = 0; i < n; i++) {
 		/* Not preserved: gone when the arena is attached again. */
 		gap = kho_alloc_pages(f->kho, pages);

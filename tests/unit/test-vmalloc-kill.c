@@ -45,10 +45,12 @@ static void kill_child(void *fixture, void *arg)
 		size = kho_vmalloc_size(area) / BLOCK;
 		switch (rand_r(&seed) % 8) {
 		case 0:
-			kho_vmalloc_convert(area, 1, NULL);
+			if (!convert(f, 1))
+				kho_set_version(f->kho, vmalloc(), 1);
 			break;
 		case 1:
-			kho_vmalloc_convert(area, 2, NULL);
+			if (!kho_set_version(f->kho, vmalloc(), 2))
+				convert(f, 2);
 			break;
 		case 2:
 			kho_vmalloc_resize(area, from * BLOCK, NULL);
@@ -76,6 +78,7 @@ static void recover(struct fixture *f)
 	area = restore(f, BLOCKS * BLOCK);
 	stats = verify(f);
 	assert_int_equal(stats.populated, kho_vmalloc_populated(area));
+	assert_true(stats.version <= kho_version(f->kho, vmalloc()));
 	for (uint64_t i = 0; i < BLOCKS; i++) {
 		uint64_t *p = kho_vmalloc_ptr(area, i * BLOCK, BLOCK);
 
@@ -102,7 +105,7 @@ static void kills(void **state)
 	assert_int_equal(kho_vmalloc_create(f.kho, BLOCKS * BLOCK, BLOCK, &area,
 					    NULL),
 			 0);
-	assert_int_equal(kho_vmalloc_preserve(area, 0, f.desc, NULL), 0);
+	assert_int_equal(kho_vmalloc_preserve(area, f.desc, NULL), 0);
 	kho_vmalloc_close(area);
 	for (int i = 0; i < ROUNDS; i++) {
 		kho_close(f.kho);
@@ -116,23 +119,29 @@ static void kills(void **state)
 /* ---- After each single instruction ---- */
 
 /* How many blocks there are after each change, 0 when no area is preserved. */
-static const uint64_t blocks_after[] = { 3, 3, 5, 6, 3, 3, 4, 7, 2, 0, 2 };
+static const uint64_t blocks_after[] = { 3, 3, 5, 6, 3, 3, 4, 7, 2, 0, 2, 2, 3 };
 #define CHANGES (sizeof(blocks_after) / sizeof(*blocks_after))
 
-static int step_changes(struct kho_vmalloc *area, struct kho_vmalloc_desc *desc)
+static int step_changes(struct fixture *f, struct kho_vmalloc *area)
 {
 	int ret = kho_vmalloc_resize(area, 3 * BLOCK, NULL);
 
-	ret |= kho_vmalloc_convert(area, 2, NULL);
+	ret |= kho_set_version(f->kho, vmalloc(), 2);
+	ret |= convert(f, 2);
 	ret |= kho_vmalloc_resize(area, 5 * BLOCK, NULL);
 	ret |= kho_vmalloc_populate(area, 50 * BLOCK, 1, NULL);
 	ret |= kho_vmalloc_punch(area, 3 * BLOCK, 200 * BLOCK, NULL);
-	ret |= kho_vmalloc_convert(area, 1, NULL);
+	ret |= convert(f, 1);
+	ret |= kho_set_version(f->kho, vmalloc(), 1);
 	ret |= kho_vmalloc_resize(area, 4 * BLOCK, NULL);
 	ret |= kho_vmalloc_resize(area, 7 * BLOCK, NULL);
 	ret |= kho_vmalloc_resize(area, 2 * BLOCK, NULL);
 	ret |= kho_vmalloc_unpreserve(area);
-	return ret | kho_vmalloc_preserve(area, 2, desc, NULL);
+	ret |= kho_set_version(f->kho, vmalloc(), 2);
+	ret |= kho_vmalloc_preserve(area, f->desc, NULL);
+	ret |= convert(f, 1);
+	/* To version 2 in passing. */
+	return ret | kho_vmalloc_populate(area, 9 * BLOCK, 1, NULL);
 }
 
 static void step_child(void *fixture)
@@ -148,7 +157,7 @@ static void step_child(void *fixture)
 		_exit(1);
 	step_begin();
 	stepping = true;
-	_exit(step_changes(area, f->desc) != 0);
+	_exit(step_changes(f, area) != 0);
 }
 
 struct progress {
@@ -191,14 +200,16 @@ static void every_instruction(void **state)
 	assert_int_equal(kho_vmalloc_create(f.kho, BLOCKS * BLOCK, BLOCK, &area,
 					    NULL),
 			 0);
-	assert_int_equal(kho_vmalloc_preserve(area, 1, f.desc, NULL), 0);
+	set_version(&f, 1);
+	assert_int_equal(kho_vmalloc_preserve(area, f.desc, NULL), 0);
 	kho_vmalloc_close(area);
 	kho_close(f.kho);
 	step_through(step_child, &f, f.fd, 2 * MIB, look_on, &p);
 	assert_int_equal(p.change, CHANGES);
 	attach(&f);
 	area = restore(&f, 0);
-	assert_int_equal(kho_vmalloc_size(area), 2 * BLOCK);
+	assert_int_equal(kho_vmalloc_size(area), 10 * BLOCK);
+	assert_int_equal(kho_vmalloc_version(area), 2);
 	kho_vmalloc_close(area);
 	discard(&f);
 }

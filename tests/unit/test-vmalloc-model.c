@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /*
  * Areas against a plain model: random changes to several areas in an arena
- * that is often full, with handovers, and handovers that come to nothing.
+ * that is often full, with conversions, handovers, and handovers that come to
+ * nothing.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -31,7 +32,9 @@ struct world {
 	struct fixture f;
 	unsigned int shift;
 	struct model m[AREAS];
-	uint64_t full, refused, handovers; /* so that nothing is left out */
+	uint32_t version; /* in effect */
+	/* So that nothing is left out. */
+	uint64_t full, refused, handovers, converted, in_passing;
 };
 
 static uint64_t *word_at(struct model *m, uint64_t block, unsigned int w)
@@ -51,12 +54,23 @@ static uint64_t model_size(const struct model *m)
 	return n * m->block;
 }
 
-static bool model_holes(const struct model *m, uint64_t until)
+static bool model_holes(const struct model *m)
 {
-	for (uint64_t i = 0; i < until; i++)
+	for (uint64_t i = 0; i < model_size(m) / m->block; i++)
 		if (!m->there[i])
 			return true;
 	return false;
+}
+
+/* Of an area that survives, when blocks @from to @to come or go. */
+static bool holes_after(const struct model *m, uint64_t from, uint64_t to,
+			bool there)
+{
+	struct model after = *m;
+
+	for (uint64_t b = from; b < to; b++)
+		after.there[b] = there;
+	return m->version && model_holes(&after);
 }
 
 static void check_word(struct model *m)
@@ -95,6 +109,7 @@ static void check_all(struct world *world, int i)
 	assert_int_equal(kho_vmalloc_size(m->area), model_size(m));
 	assert_int_equal(kho_vmalloc_populated(m->area), n * m->block);
 	assert_int_equal(kho_vmalloc_version(m->area), m->version);
+	assert_true(m->version <= world->version);
 	if (!m->version)
 		return;
 	if (kho_vmalloc_verify(&mem.mem,
@@ -130,10 +145,47 @@ static void check_result(struct world *world, int ret, bool hole)
 	}
 }
 
+/* Memory came or went: a version below that in effect may end with that. */
+static void changed(struct world *world, struct model *m, bool list)
+{
+	if (!m->version || (m->version != 1 && !list))
+		return;
+	world->in_passing += m->version < world->version;
+	m->version = world->version;
+}
+
+static void there(struct world *world, struct model *m, uint64_t from,
+		  uint64_t to)
+{
+	bool added = false;
+
+	for (uint64_t b = from; b < to; b++) {
+		if (m->there[b])
+			continue;
+		added = m->there[b] = true;
+		memset(m->word[b], 0, sizeof(m->word[b]));
+	}
+	if (added)
+		changed(world, m, false);
+}
+
+static void gone(struct world *world, struct model *m, uint64_t from,
+		 uint64_t to)
+{
+	bool removed = false;
+
+	for (uint64_t b = from; b < to; b++) {
+		removed |= m->there[b];
+		m->there[b] = false;
+	}
+	if (removed)
+		changed(world, m, true);
+}
+
 static void populate(struct world *world, struct model *m, uint64_t from,
 		     uint64_t to)
 {
-	bool hole = m->version == 1 && from * m->block > model_size(m);
+	bool hole = world->version == 1 && holes_after(m, from, to, true);
 	uint64_t offset = from * m->block + below(m->block);
 	uint64_t size = (to - 1) * m->block + 1 + below(m->block);
 	int ret;
@@ -143,23 +195,20 @@ static void populate(struct world *world, struct model *m, uint64_t from,
 	ret = kho_vmalloc_populate(m->area, offset, size - offset,
 				   &world->f.err);
 	check_result(world, ret, hole);
-	for (uint64_t b = from; b < to && !ret; b++)
-		if (!m->there[b]) {
-			m->there[b] = true;
-			memset(m->word[b], 0, sizeof(m->word[b]));
-		}
+	if (!ret)
+		there(world, m, from, to);
 }
 
 static void punch(struct world *world, struct model *m, uint64_t from,
 		  uint64_t to)
 {
-	bool hole = m->version == 1 && to * m->block < model_size(m);
+	bool hole = world->version == 1 && holes_after(m, from, to, false);
 	int ret = kho_vmalloc_punch(m->area, from * m->block,
 				    (to - from) * m->block, &world->f.err);
 
 	check_result(world, ret, hole);
-	for (uint64_t b = from; b < to && !ret; b++)
-		m->there[b] = false;
+	if (!ret)
+		gone(world, m, from, to);
 }
 
 static void resize(struct world *world, struct model *m, uint64_t blocks)
@@ -170,34 +219,64 @@ static void resize(struct world *world, struct model *m, uint64_t blocks)
 	check_result(world, ret, false);
 	if (ret)
 		return;
-	for (uint64_t b = 0; b < BLOCKS; b++)
-		if (b >= blocks)
-			m->there[b] = false;
-		else if (b >= old) {
-			m->there[b] = true;
-			memset(m->word[b], 0, sizeof(m->word[b]));
-		}
+	if (old < blocks)
+		there(world, m, old, blocks);
+	else
+		gone(world, m, blocks, BLOCKS);
 }
 
-static void set_version(struct world *world, int i, uint32_t version)
+static void preserve(struct world *world, int i)
 {
 	struct model *m = &world->m[i];
-	bool hole = version == 1 && model_holes(m, model_size(m) / m->block);
 	int ret;
 
-	if (!version) {
-		ret = kho_vmalloc_unpreserve(m->area);
-		assert_int_equal(ret, m->version ? 0 : -ENOENT);
-	} else {
-		ret = m->version ? kho_vmalloc_convert(m->area, version,
-						       &world->f.err) :
-				   kho_vmalloc_preserve(m->area, version,
-							world->f.desc + i,
-							&world->f.err);
-		check_result(world, ret, hole);
+	if (m->version) {
+		assert_int_equal(kho_vmalloc_unpreserve(m->area), 0);
+		m->version = 0;
+		return;
 	}
+	assert_int_equal(kho_vmalloc_unpreserve(m->area), -ENOENT);
+	ret = kho_vmalloc_preserve(m->area, world->f.desc + i, &world->f.err);
+	check_result(world, ret, world->version == 1 && model_holes(m));
 	if (!ret)
-		m->version = version;
+		m->version = world->version;
+}
+
+/* What is raised is said before it is done, what is lowered after it. */
+static void change_version(struct world *world, uint32_t version)
+{
+	struct fixture *f = &world->f;
+	bool hole = false;
+	int ret;
+
+	for (int i = 0; i < AREAS; i++)
+		hole |= version == 1 && holes_after(&world->m[i], 0, 0, true);
+	check_result(world, can_write(f, version), hole);
+	if (version > world->version) {
+		if (kho_set_version(f->kho, vmalloc(), version))
+			return;
+		world->version = version;
+		/* It need not be done at once. */
+		if (below(4))
+			return;
+	}
+	ret = convert(f, version);
+	/* There may be no room for one before the turn of one with holes. */
+	check_result(world, ret, hole && ret != -ENOSPC);
+	for (int i = 0; i < AREAS; i++) {
+		struct model *m = &world->m[i];
+		uint32_t now = kho_vmalloc_version(m->area);
+
+		/* On failure some are, and some are not. */
+		if (m->version && (!ret || now == version))
+			m->version = version;
+		check_all(world, i);
+	}
+	if (ret)
+		return;
+	world->converted++;
+	if (!kho_set_version(f->kho, vmalloc(), version))
+		world->version = version;
 }
 
 static void hand_over(struct world *world)
@@ -213,6 +292,8 @@ static void hand_over(struct world *world)
 	preserved = pages_info(f->kho).preserved;
 	for (int again = aborted; again >= 0; again--) {
 		reattach(f);
+		assert_int_equal(kho_version(f->kho, vmalloc()),
+				 world->version);
 		assert_int_equal(pages_info(f->kho).preserved, preserved);
 		for (int i = 0; i < AREAS; i++) {
 			struct model *m = &world->m[i];
@@ -252,9 +333,11 @@ static void change(struct world *world)
 	case 1:
 		assert_int_equal(kho_vmalloc_destroy(m->area), 0);
 		return model_create(world, i);
-	case 2 ... 7:
-		return set_version(world, i, (uint32_t)below(3));
-	case 8 ... 15:
+	case 2 ... 4:
+		return preserve(world, i);
+	case 5 ... 8:
+		return change_version(world, 1 + (uint32_t)below(2));
+	case 9 ... 15:
 		return resize(world, m, below(BLOCKS + 1));
 	case 16 ... 25:
 		return punch(world, m, from, to);
@@ -272,6 +355,7 @@ static void run(unsigned int shift)
 	world->shift = shift;
 	/* Room for less than half of what the areas could take. */
 	create(&world->f, shift, (2 * BLOCKS << shift) + (1 << 20));
+	world->version = 2;
 	for (int i = 0; i < AREAS; i++)
 		model_create(world, i);
 	for (int op = 0; op < OPS; op++) {
@@ -289,9 +373,13 @@ static void run(unsigned int shift)
 		assert_int_equal(kho_vmalloc_destroy(world->m[i].area), 0);
 	assert_int_equal(pages_info(world->f.kho).preserved, world->f.pages);
 	print_message("# %" PRIu64 " handovers, %" PRIu64
-		      " times full, %" PRIu64 " refused\n",
-		      world->handovers, world->full, world->refused);
+		      " times full, %" PRIu64 " refused; %" PRIu64
+		      " conversions, %" PRIu64 " in passing\n",
+		      world->handovers, world->full, world->refused,
+		      world->converted, world->in_passing);
 	assert_true(world->handovers > 10);
+	assert_true(world->converted > 10);
+	assert_true(world->in_passing > 0);
 	assert_true(world->full > 10);
 	assert_true(world->refused > 10);
 	discard(&world->f);

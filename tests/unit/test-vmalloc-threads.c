@@ -56,25 +56,41 @@ static void *change(void *arg)
 	return NULL;
 }
 
-/* Meanwhile: conversions, and an arena that becomes writable once more. */
+/* Meanwhile: conversions. */
+static void *convert_all(void *arg)
+{
+	struct worker *w = arg;
+	struct fixture *f = &w->shared->f;
+	int ret;
+
+	while (!__atomic_load_n(&w->shared->done, __ATOMIC_ACQUIRE)) {
+		ret = can_write(f, 1);
+		if (ret && ret != -EOPNOTSUPP)
+			w->failed = "can it be written";
+		ret = convert(f, 1);
+		if (ret && ret != -EOPNOTSUPP)
+			w->failed = "convert";
+		if (convert(f, 2))
+			w->failed = "convert back";
+	}
+	return NULL;
+}
+
+/* And other areas, and an arena that becomes writable once more. */
 static void *disturb(void *arg)
 {
 	struct worker *w = arg;
 	struct shared *shared = w->shared;
 	struct kho_vmalloc *other;
-	int ret;
 
 	while (!__atomic_load_n(&shared->done, __ATOMIC_ACQUIRE)) {
-		ret = kho_vmalloc_convert(shared->area, 1, NULL);
-		if (ret && ret != -EOPNOTSUPP)
-			w->failed = "convert";
-		if (kho_vmalloc_convert(shared->area, 2, NULL))
-			w->failed = "convert back";
 		if (arena_set_writable(shared->f.kho, true))
 			w->failed = "writable";
 		if (kho_vmalloc_create(shared->f.kho, 64 * MIB, 0, &other,
 				       NULL) ||
 		    kho_vmalloc_resize(other, MIB, NULL) ||
+		    kho_vmalloc_preserve(other, shared->f.desc + 1, NULL) ||
+		    kho_vmalloc_resize(other, 2 * MIB, NULL) ||
 		    kho_vmalloc_destroy(other))
 			w->failed = "another one";
 		if (kho_vmalloc_size(shared->area) >
@@ -86,7 +102,9 @@ static void *disturb(void *arg)
 
 static void threads(void **state)
 {
-	struct worker w[THREADS + 1];
+	void *(*run[])(void *) = { change, change,	change,
+				   change, convert_all, disturb };
+	struct worker w[THREADS + 2];
 	struct shared shared = { 0 };
 
 	(void)state;
@@ -95,19 +113,17 @@ static void threads(void **state)
 					    THREADS * BLOCKS * BLOCK, BLOCK,
 					    &shared.area, NULL),
 			 0);
-	assert_int_equal(kho_vmalloc_preserve(shared.area, 2, shared.f.desc,
-					      NULL),
+	assert_int_equal(kho_vmalloc_preserve(shared.area, shared.f.desc, NULL),
 			 0);
-	for (int t = 0; t <= THREADS; t++) {
+	for (int t = 0; t < THREADS + 2; t++) {
 		w[t] = (struct worker){ .shared = &shared,
 					.first = (uint64_t)t * BLOCKS,
 					.seed = (unsigned int)rnd() };
-		assert_int_equal(pthread_create(&w[t].thread, NULL,
-						t < THREADS ? change : disturb,
+		assert_int_equal(pthread_create(&w[t].thread, NULL, run[t],
 						&w[t]),
 				 0);
 	}
-	for (int t = 0; t <= THREADS; t++) {
+	for (int t = 0; t < THREADS + 2; t++) {
 		if (t == THREADS)
 			__atomic_store_n(&shared.done, true, __ATOMIC_RELEASE);
 		pthread_join(w[t].thread, NULL);

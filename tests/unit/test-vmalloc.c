@@ -44,7 +44,8 @@ static void resize(struct fixture *f, struct kho_vmalloc *area, uint64_t size)
 static void preserve(struct fixture *f, struct kho_vmalloc *area,
 		     uint32_t version)
 {
-	if (kho_vmalloc_preserve(area, version, f->desc, &f->err))
+	set_version(f, version);
+	if (kho_vmalloc_preserve(area, f->desc, &f->err))
 		fail_msg("preserve: %s", f->err.text);
 }
 
@@ -120,31 +121,19 @@ static void refusals(void **state)
 	fails(&f, -EINVAL, kho_vmalloc_punch(area, 1 << 16, 10, &f.err));
 	assert_int_equal(kho_vmalloc_populate(area, 5, 0, &f.err), 0);
 	assert_int_equal(kho_vmalloc_unpreserve(area), -ENOENT);
-	fails(&f, -ENOENT, kho_vmalloc_convert(area, 1, &f.err));
-	fails(&f, -EINVAL, kho_vmalloc_preserve(area, 3, f.desc, &f.err));
+	fails(&f, -EINVAL, kho_vmalloc_preserve(area, (void *)local, &f.err));
 	fails(&f, -EINVAL,
-	      kho_vmalloc_preserve(area, 2, (void *)local, &f.err));
-	fails(&f, -EINVAL,
-	      kho_vmalloc_preserve(area, 2, (void *)((char *)f.page + 4),
-				   &f.err));
+	      kho_vmalloc_preserve(area, (void *)((char *)f.page + 4), &f.err));
 	fails(&f, -EINVAL,
 	      kho_vmalloc_restore(f.kho, (void *)local, 0, &area, &f.err));
 	/* What is empty is nothing. */
 	fails(&f, -ENOENT,
 	      kho_vmalloc_restore(f.kho, f.desc, 0, &area, &f.err));
 
-	preserve(&f, area, 0);
+	preserve(&f, area, 2);
 	assert_int_equal(kho_vmalloc_version(area), 2);
-	fails(&f, -EEXIST, kho_vmalloc_preserve(area, 2, f.desc, &f.err));
-	fails(&f, -EINVAL, kho_vmalloc_convert(area, 3, &f.err));
-	assert_int_equal(kho_vmalloc_populate(area, 1 << 16, 1, &f.err), 0);
-	fails(&f, -EOPNOTSUPP, kho_vmalloc_convert(area, 1, &f.err));
-	assert_int_equal(kho_vmalloc_populate(area, 0, 1, &f.err), 0);
-	assert_int_equal(kho_vmalloc_convert(area, 1, &f.err), 0);
-	fails(&f, -EOPNOTSUPP, kho_vmalloc_populate(area, 3 << 16, 1, &f.err));
-	fails(&f, -EOPNOTSUPP, kho_vmalloc_punch(area, 0, 1 << 16, &f.err));
-	assert_int_equal(kho_vmalloc_punch(area, 1 << 16, 1 << 16, &f.err), 0);
-	assert_int_equal(kho_vmalloc_size(area), 1 << 16);
+	fails(&f, -EEXIST, kho_vmalloc_preserve(area, f.desc, &f.err));
+	resize(&f, area, 1 << 16);
 
 	/* After a handover: everything as it is, until kho_ready(). */
 	kho_vmalloc_close(area);
@@ -154,7 +143,6 @@ static void refusals(void **state)
 	fails(&f, -EROFS, kho_vmalloc_resize(area, 0, &f.err));
 	fails(&f, -EROFS, kho_vmalloc_populate(area, 0, 1 << 16, &f.err));
 	fails(&f, -EROFS, kho_vmalloc_punch(area, 0, 1 << 16, &f.err));
-	fails(&f, -EROFS, kho_vmalloc_convert(area, 2, &f.err));
 	assert_int_equal(kho_vmalloc_unpreserve(area), -EROFS);
 	assert_int_equal(kho_vmalloc_destroy(area), -EROFS);
 	/* Twice is once too much. */
@@ -273,6 +261,7 @@ static void check_read_v1(unsigned int shift, unsigned int order, uint64_t n)
 	struct fixture f;
 
 	create(&f, shift, 256 * MIB);
+	set_version(&f, 1);
 	blocks = calloc(n + 1, sizeof(*blocks));
 	for (i = 0; i < n; i++)
 		blocks[i] = kho_alloc_pages(f.kho, 1ul << order);
@@ -315,6 +304,7 @@ static void check_read_v1(unsigned int shift, unsigned int order, uint64_t n)
 		base[(n - 1) * block] = 'x';
 	resize(&f, area, n * block + 1);
 	assert_int_equal(base[n * block], 0);
+	assert_int_equal(verify(&f).version, 1);
 	assert_int_equal(kho_vmalloc_destroy(area), 0);
 	assert_int_equal(pages_info(f.kho).preserved, f.pages);
 	discard(&f);
@@ -460,9 +450,9 @@ static void many_lists(void **state)
 	assert_int_equal(kho_vmalloc_populate(area, 0, 4 * MIB, NULL), 0);
 	stats = verify(&f);
 	assert_int_equal(stats.populated, 4 * MIB);
-	assert_int_equal(kho_vmalloc_convert(area, 1, NULL), 0);
+	assert_int_equal(convert(&f, 1), 0);
 	assert_int_equal(verify(&f).lists, 1024 / 511 + 1);
-	assert_int_equal(kho_vmalloc_convert(area, 2, NULL), 0);
+	assert_int_equal(convert(&f, 2), 0);
 	assert_int_equal(verify(&f).runs, stats.runs);
 	assert_true(verify(&f).lists <= stats.lists);
 
@@ -610,7 +600,7 @@ static void walks(void **state)
 	(void)state;
 	create(&f, 12, 64 * MIB);
 	area = make(&f, 64 * MIB, 0);
-	preserve(&f, area, 0);
+	preserve(&f, area, 2);
 	assert_int_equal(kho_vmalloc_populate(area, 20 * MIB, MIB, NULL), 0);
 	assert_int_equal(kho_vmalloc_populate(area, 0, 4 * MIB, NULL), 0);
 	mem = arena_bytes(f.kho, f.fd);
@@ -665,7 +655,7 @@ static void full(void **state)
 		assert_true(kho_vmalloc_size(area) > 6 * MIB);
 		if (!version) {
 			fails(&f, -ENOSPC,
-			      kho_vmalloc_preserve(area, 0, f.desc, &f.err));
+			      kho_vmalloc_preserve(area, f.desc, &f.err));
 			assert_int_equal(pages_info(f.kho).preserved, f.pages);
 		}
 		assert_int_equal(kho_vmalloc_destroy(area), 0);
@@ -679,7 +669,7 @@ static int try_change(struct kho_vmalloc *area, int i, struct fixture *f)
 {
 	switch (i) {
 	case 0:
-		return kho_vmalloc_preserve(area, 2, f->desc, &f->err);
+		return kho_vmalloc_preserve(area, f->desc, &f->err);
 	case 1:
 		return kho_vmalloc_populate(area, 100 * 4096, 1, &f->err);
 	case 2:
@@ -687,7 +677,7 @@ static int try_change(struct kho_vmalloc *area, int i, struct fixture *f)
 	case 3:
 		return kho_vmalloc_populate(area, 0, 100 * 4096, &f->err);
 	case 4:
-		return kho_vmalloc_convert(area, 1, &f->err);
+		return convert(f, 1);
 	case 5:
 		return kho_vmalloc_resize(area, 200 * 4096, &f->err);
 	default:
@@ -734,6 +724,8 @@ static void out_of_heap(void **state)
 		}
 		assert_true(n > 0);
 		verify(&f);
+		if (i == 4)
+			set_version(&f, 1);
 	}
 	kho_vmalloc_close(area);
 	for (n = 0;; n++) {

@@ -12,6 +12,10 @@
 
 #define MIB (1ul << 20)
 
+/* Who owns what the descriptors describe. */
+KHO_COMPONENT(areas, .read = { 1, 1 }, .write = { 1, 1 },
+	      .deps = { "vmalloc" });
+
 static inline uint64_t below(uint64_t n)
 {
 	return rnd() % n;
@@ -29,11 +33,32 @@ struct fixture {
 	uint64_t pages; /* that were preserved at the start */
 };
 
+static inline const struct kho_component *vmalloc(void)
+{
+	return kho_component_find("vmalloc");
+}
+
+static inline void set_version(struct fixture *f, uint32_t version)
+{
+	assert_int_equal(kho_set_version(f->kho, vmalloc(), version), 0);
+}
+
+static inline int can_write(struct fixture *f, uint32_t version)
+{
+	return vmalloc()->def->can_write(f->kho, version, NULL, &f->err);
+}
+
+/* All areas, as a handover does it, at freeze. */
+static inline int convert(struct fixture *f, uint32_t version)
+{
+	return vmalloc()->def->convert(f->kho, version, NULL, &f->err);
+}
+
 static inline void attach(struct fixture *f)
 {
 	f->kho = arena_attach(f->fd, f->page_shift, f->max);
 	if (f->phys) {
-		f->page = kho_restore_folio(f->kho, f->phys);
+		f->page = kho_subtree(f->kho, "areas", NULL, NULL);
 		assert_non_null(f->page);
 		f->desc = f->page;
 	}
@@ -52,6 +77,9 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	assert_non_null(f->page);
 	f->desc = f->page;
 	f->phys = kho_phys(f->kho, f->page);
+	assert_int_equal(kho_add_subtree(f->kho, "areas", &areas_component, 0,
+					 f->page, 1),
+			 0);
 	f->pages = pages_info(f->kho).preserved;
 }
 

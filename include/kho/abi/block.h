@@ -8,8 +8,10 @@
  * the root is 0, and no block is ever empty. An entry does not change once
  * it counts.
  *
- * The version is not in the block; the composite of whoever owns the chain
- * says which one it is.
+ * Of which version a block is, its first four bytes say: a magic, or in
+ * version 1 the low half of the phys of a page. So a magic is never a multiple
+ * of 4096. All blocks of a chain are of one version. A chain without entries
+ * has none; it gets that which is in effect when it gets entries.
  *
  * **Version 1** is that of Linux 7.2 and 7.3 (include/linux/kho/abi/block.h)::
  *
@@ -43,7 +45,8 @@
  * CRC. In version 1 the stores are into next and count: dropping entries may
  * take both, next first, and in between some of them are still there.
  *
- * A reader of version 1 takes magic for an unaligned phys, and refuses.
+ * To take a chain to another version is to write all of it to new blocks,
+ * then the root, which is one aligned store as well.
  *
  * This header is a contract. A change of any layout or meaning here needs a
  * new KHO_BLOCK_VERSION; readers keep understanding the old ones.
@@ -64,7 +67,7 @@
 #define KHO_BLOCK_COUNT_MASK 0x7fffffffu
 #define KHO_BLOCK_LINKED 0x80000000u
 
-/* A block of either version. */
+/* A block of any version. */
 struct kho_block;
 
 /**
