@@ -33,38 +33,79 @@ static uint64_t default_max_size(void)
 				       1ull << 32;
 }
 
-/* Can this program read what is in the arena? */
-static int check_upfront(struct kho *kho, const struct kho_state *state,
-			 struct kho_error *err, struct kho_report **report)
+/* The upfront check: what is looked into. */
+struct upfront {
+	const struct kho_mem *mem;
+	const struct kho_state *state;
+	const struct kho_used *used; /* of the root, then of each subtree */
+};
+
+/* The deeper test: let a component look into the blobs that it owns. */
+static int ask_component(const char *name, uint32_t version, void *arg,
+			 struct kho_error *why)
 {
+	const struct kho_component *component = kho_component_find(name);
+	const struct upfront *upfront = arg;
+	int ret = 0;
+
+	if (!component->def || !component->def->check)
+		return 0;
+	for (size_t i = 0; !ret && i < upfront->state->n; i++) {
+		const struct kho_state_subtree *sub =
+			&upfront->state->subtrees[i];
+		const struct kho_composite *composite =
+			&upfront->used[i + 1].composite;
+		const struct kho_blob blob = {
+			.mem = upfront->mem,
+			.phys = sub->phys,
+			.size = sub->size,
+			.subtree = sub->name,
+		};
+
+		if (composite->n && !strcmp(composite->tokens[0].name, name) &&
+		    composite->tokens[0].version == version)
+			ret = component->def->check(version, &blob, why);
+	}
+	return ret;
+}
+
+/* Can this program read what is in the arena? */
+static int check_upfront(struct kho *kho, const struct kho_mem *mem,
+			 const struct kho_state *state, struct kho_error *err,
+			 struct kho_report **report)
+{
+	struct upfront upfront = { .mem = mem, .state = state };
+	const struct kho_check_opts opts = {
+		.allow_degraded = kho->flags & KHO_ALLOW_DEGRADED,
+		.ask = ask_component,
+		.arg = &upfront,
+	};
+	char from[64], summary[KHO_ERROR_SIZE / 2];
 	struct kho_manifest *self;
 	struct kho_used *used;
-	char from[64], summary[KHO_ERROR_SIZE / 2];
 	size_t n;
 	int ret;
 
-	ret = kho_state_used(state, &used, &n, err);
+	ret = kho_state_used(mem, state, &used, &n, err);
 	if (ret)
 		return ret;
 	ret = kho_manifest_self(&self);
 	if (!ret) {
+		upfront.used = used;
 		snprintf(from, sizeof(from), "arena generation %llu",
 			 (unsigned long long)kho->super->generation);
-		ret = kho_check_state(used, n, from, self, report);
+		ret = kho_check_state(used, n, from, NULL, self, &opts, report);
 		kho_manifest_free(self);
 	}
 	free(used);
 	if (ret)
 		return kho_fail(err, ret, "upfront check: %s", strerror(-ret));
-	if (!(*report)->compatible) {
-		kho_report_summary(*report, summary, sizeof(summary));
-		return kho_fail(err, -EPROTONOSUPPORT,
-				"upfront check: this program cannot read the state: %s",
-				summary);
-	}
-	kho_report_free(*report);
-	*report = NULL;
-	return 0;
+	if ((*report)->outcome != KHO_OUTCOME_INCOMPATIBLE)
+		return 0;
+	kho_report_summary(*report, summary, sizeof(summary));
+	return kho_fail(err, -EPROTONOSUPPORT,
+			"upfront check: this program cannot read the state: %s",
+			summary);
 }
 
 /* Read, check and take over the state of an arena that is mapped read-only. */
@@ -83,13 +124,13 @@ static int load(struct kho *kho, struct kho_error *err,
 	ret = kho_state_read(&live.mem, slot->fdt, slot->fdt_size, &state, err);
 	if (ret)
 		return ret == -EFAULT ? -EBADMSG : ret;
-	ret = check_upfront(kho, state, err, report);
+	ret = check_upfront(kho, &live.mem, state, err, report);
 	if (!ret)
 		ret = pages_init(kho, err);
 	if (!ret)
 		ret = pages_rebuild(kho, state->tracker, err);
 	if (!ret)
-		ret = tree_load(kho, state, err);
+		ret = tree_load(kho, state, *report, err);
 	free(state);
 	return ret == -EFAULT || ret == -ELOOP ? -EBADMSG : ret;
 }
@@ -121,7 +162,7 @@ static int check_opts(const struct kho_attach_opts *opts, struct kho_error *err)
 		return kho_fail(err, -EINVAL,
 				"arena: max_size %llu is above the limit of 16 TiB",
 				(unsigned long long)opts->max_size);
-	if (opts->flags & ~KHO_ARENA_HUGE)
+	if (opts->flags & ~(KHO_ARENA_HUGE | KHO_ALLOW_DEGRADED))
 		return kho_fail(err, -EINVAL, "arena: unknown flags %#x",
 				opts->flags);
 	return 0;
@@ -183,11 +224,14 @@ static struct kho *new_handle(const struct kho_attach_opts *opts)
 		return NULL;
 	kho->fd = -1;
 	kho->handover = -1;
+	kho->flags = opts->flags;
 	kho->freeze = opts->freeze;
 	kho->unfreeze = opts->unfreeze;
 	kho->arg = opts->arg;
 	pthread_mutex_init(&kho->tree.lock, NULL);
 	pthread_mutex_init(&kho->mappings.lock, NULL);
+	instances_init(kho);
+	versions_init(kho);
 	fds_init(kho);
 	return kho;
 }
@@ -274,6 +318,16 @@ static void complain(const struct kho_error *err,
 		kho_report_print(report, stderr, false);
 }
 
+/* Whoever started this program may have given it. */
+static bool take_consent(void)
+{
+	const char *text = getenv(KHO_CONSENT_ENV);
+	bool given = text && !strcmp(text, "1");
+
+	unsetenv(KHO_CONSENT_ENV);
+	return given;
+}
+
 /* @fd: -1 to look for an arena. */
 static int attach(struct kho **khop, int fd, const struct kho_attach_opts *opts)
 {
@@ -291,8 +345,12 @@ static int attach(struct kho **khop, int fd, const struct kho_attach_opts *opts)
 		ret = kho_fail(&err, -ENOMEM, "arena: out of memory");
 	else
 		ret = check_opts(opts ? opts : &defaults, &err);
+	if (!ret)
+		ret = kho_components_check(&err);
 	if (ret)
 		goto out;
+	if (take_consent())
+		kho->flags |= KHO_ALLOW_DEGRADED;
 	if (fd >= 0) {
 		ret = attach_foreign(kho, fd, opts ? opts : &defaults, &err,
 				     &report);
@@ -317,10 +375,15 @@ out:
 		complain(&err, report);
 	if (ret && opts && opts->err)
 		*opts->err = err;
-	if (ret && opts && opts->report)
+	if (opts && opts->report &&
+	    (ret || (report && report->outcome == KHO_OUTCOME_DEGRADED))) {
 		*opts->report = report;
-	else
+	} else {
+		/* Nobody else would say what it goes on without. */
+		if (!ret && report && report->outcome == KHO_OUTCOME_DEGRADED)
+			kho_report_print(report, stderr, false);
 		kho_report_free(report);
+	}
 	if (ret)
 		kho_close(kho);
 	else
@@ -357,6 +420,8 @@ static int take_over(struct kho *kho)
 	__atomic_store_n(&kho->super->generation, kho->super->generation + 1,
 			 __ATOMIC_RELEASE);
 	__atomic_store_n(&kho->stage, KHO_SERVING, __ATOMIC_RELEASE);
+	/* Without memory for it, the next start needs consent once more. */
+	tree_take_over(kho);
 	pages_trim(kho);
 	return 0;
 }
@@ -424,6 +489,8 @@ void kho_close(struct kho *kho)
 	tree_exit(kho);
 	pages_exit(kho);
 	fds_exit(kho);
+	instances_exit(kho);
+	versions_exit(kho);
 	if (kho->base)
 		munmap(kho->base, kho->max);
 	if (kho->fd >= 0)

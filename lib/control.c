@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /*
- * Requests from outside: `kho update NAME PROGRAM` connects to the socket that
- * custody keeps for this program, sends one datagram of JSON and gets one back.
+ * Requests from outside: `kho update NAME PROGRAM` and `kho check NAME TO`
+ * connect to the socket that custody keeps for this program, send one datagram
+ * of JSON and get one back.
  * Schema: docs/schemas.md, "control".
  */
 #include <errno.h>
@@ -17,7 +18,8 @@
 
 #include "private.h"
 
-#define REQUEST_MAX 65536
+/* A manifest can be in it. */
+#define REQUEST_MAX (1u << 20)
 
 /* How long a client may take from connecting to its request. */
 #define REQUEST_TIMEOUT_MS 1000
@@ -99,33 +101,89 @@ static const char *get_string(struct json_object *object, const char *key)
 	return json_object_get_string(value);
 }
 
-/* Do what @request asks for; 0 when a successor has taken over. */
-static int serve(struct kho *kho, struct json_object *request,
-		 struct json_object *answer, struct kho_error *err)
+/* Consent and pins; @profile is to be freed. */
+static int read_opts(struct json_object *request, struct kho_update_opts *opts,
+		     struct kho_profile **profile, struct kho_error *err)
+{
+	struct json_object *value;
+	const char *text;
+	int ret;
+
+	if (json_object_object_get_ex(request, "allow_degraded", &value))
+		opts->allow_degraded = json_object_get_boolean(value);
+	if (!json_object_object_get_ex(request, "profile", &value))
+		return 0;
+	text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
+	ret = kho_profile_parse(text, strlen(text), "control: profile", profile,
+				err);
+	if (!ret)
+		opts->profile = *profile;
+	return ret;
+}
+
+static void add_report(struct json_object *answer, struct kho_report *report)
+{
+	char *json = kho_report_json(report);
+
+	if (json)
+		json_object_object_add(answer, "report",
+				       json_tokener_parse(json));
+	free(json);
+	kho_report_free(report);
+}
+
+/* Could this program hand over to one with the manifest in the request? */
+static int serve_check(struct kho *kho, struct json_object *request,
+		       const struct kho_update_opts *opts,
+		       struct json_object *answer, struct kho_error *err)
+{
+	struct kho_manifest *manifest;
+	struct kho_report *report;
+	struct json_object *value;
+	const char *text;
+	int ret;
+
+	if (!json_object_object_get_ex(request, "manifest", &value))
+		return kho_fail(err, -EINVAL,
+				"control: a check has no manifest");
+	text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
+	ret = kho_manifest_parse(text, strlen(text),
+				 get_string(value, "target"), &manifest, err);
+	if (ret)
+		return ret;
+	ret = kho_preflight(kho, manifest, opts, &report, err);
+	kho_manifest_free(manifest);
+	if (!ret)
+		add_report(answer, report);
+	return ret;
+}
+
+/* 0 when a successor has taken over. */
+static int serve_update(struct kho *kho, struct json_object *request,
+			struct kho_update_opts *opts,
+			struct json_object *answer, struct kho_error *err)
 {
 	const char *program = get_string(request, "program"), **argv = NULL;
 	struct kho_report *report = NULL;
 	struct json_object *value;
 	uint64_t frozen_us = 0;
 	pid_t pid = getpid();
-	struct kho_update_opts opts = { .report = &report,
-					.err = err,
-					.frozen_us = &frozen_us,
-					.pid = &pid };
-	char *json;
 	int ret;
 
-	if (strcmp(get_string(request, "request"), "update") ||
-	    program[0] != '/')
+	opts->report = &report;
+	opts->err = err;
+	opts->frozen_us = &frozen_us;
+	opts->pid = &pid;
+	if (program[0] != '/')
 		return kho_fail(err, -EINVAL,
-				"control: not an update with the absolute path of a program");
+				"control: an update has no absolute path of a program");
 	if (json_object_object_get_ex(request, "timeout_ms", &value)) {
 		int64_t ms = json_object_get_int64(value);
 
 		if (ms <= 0 || ms > INT32_MAX)
 			return kho_fail(err, -EINVAL,
 					"control: timeout_ms is out of range");
-		opts.timeout_ms = (unsigned int)ms;
+		opts->timeout_ms = (unsigned int)ms;
 	}
 	if (json_object_object_get_ex(request, "argv", &value)) {
 		if (!json_object_is_type(value, json_type_array) ||
@@ -133,27 +191,47 @@ static int serve(struct kho *kho, struct json_object *request,
 		    !(argv = read_argv(value)))
 			return kho_fail(err, -EINVAL,
 					"control: argv is not an array of strings");
-		opts.argv = (char *const *)(uintptr_t)argv;
+		opts->argv = (char *const *)(uintptr_t)argv;
 	}
-	ret = kho_update(kho, program, &opts);
+	ret = kho_update(kho, program, opts);
 	free(argv);
 	json_object_object_add(answer, "pid", json_object_new_int(pid));
 	json_object_object_add(answer, "frozen_us",
 			       json_object_new_uint64(frozen_us));
-	if (report) {
-		json = kho_report_json(report);
-		if (json)
-			json_object_object_add(answer, "report",
-					       json_tokener_parse(json));
-		free(json);
-		kho_report_free(report);
+	if (report)
+		add_report(answer, report);
+	return ret;
+}
+
+/* Do what @request asks for, and say in @result what came out. */
+static int serve(struct kho *kho, struct json_object *request,
+		 struct json_object *answer, const char **result,
+		 struct kho_error *err)
+{
+	const char *what = get_string(request, "request");
+	struct kho_update_opts opts = { 0 };
+	struct kho_profile *profile = NULL;
+	int ret = read_opts(request, &opts, &profile, err);
+
+	*result = "aborted";
+	if (!ret && !strcmp(what, "check")) {
+		ret = serve_check(kho, request, &opts, answer, err);
+		*result = ret ? "unknown" : "checked";
+	} else if (!ret && !strcmp(what, "update")) {
+		ret = serve_update(kho, request, &opts, answer, err);
+		*result = ret ? "aborted" : "updated";
+	} else if (!ret) {
+		ret = kho_fail(err, -EINVAL,
+			       "control: request '%.40s' is not known", what);
 	}
+	free(profile);
 	return ret;
 }
 
 static int handle(struct kho *kho, int sock)
 {
 	struct json_object *request, *answer = json_object_new_object();
+	const char *result = "aborted";
 	struct kho_error err = { 0 };
 	int ret;
 
@@ -162,10 +240,9 @@ static int handle(struct kho *kho, int sock)
 		ret = kho_fail(&err, -EINVAL,
 			       "control: no request that can be understood");
 	else
-		ret = serve(kho, request, answer, &err);
+		ret = serve(kho, request, answer, &result, &err);
 	json_object_object_add(answer, "result",
-			       json_object_new_string(ret ? "aborted" :
-							    "updated"));
+			       json_object_new_string(result));
 	json_object_object_add(answer, "errno", json_object_new_int(-ret));
 	json_object_object_add(answer, "old_pid",
 			       json_object_new_int(getpid()));
@@ -175,7 +252,7 @@ static int handle(struct kho *kho, int sock)
 	reply(sock, answer);
 	json_object_put(answer);
 	json_object_put(request);
-	return ret == 0;
+	return !strcmp(result, "updated");
 }
 
 int kho_poll(struct kho *kho, int timeout_ms)

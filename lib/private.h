@@ -17,6 +17,7 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 #include <kho/tree.h>
+#include <kho/update.h>
 
 #include "radix/private.h"
 
@@ -29,6 +30,9 @@
 /* Names of fds in custody. */
 #define FD_ARENA "kho-arena"
 #define FD_CONTROL "kho-control"
+
+/* Consent to start without what cannot be read: "1". */
+#define KHO_CONSENT_ENV "KHO_ALLOW_DEGRADED"
 
 /*
  * The page allocator's own state: volatile, rebuilt from the tracker. See
@@ -51,9 +55,13 @@ struct page_allocator {
 struct tree_entry {
 	char name[KHO_SUBTREE_NAME_SIZE];
 	char compatible[KHO_COMPOSITE_SIZE];
+	const struct kho_component *component; /* the owner; NULL: foreign */
 	uint32_t version;
 	uint64_t phys;
 	uint64_t size;
+	bool optional;
+	bool carried; /* the tree says so */
+	bool foreign; /* this program cannot read it */
 	bool retrieved; /* or added: the program knows what it reaches */
 };
 
@@ -102,6 +110,32 @@ struct mappings {
 	bool writable; /* the arena is */
 };
 
+/* The version that a component is written in; others are in their highest. */
+struct version {
+	const struct kho_component *component;
+	uint32_t version;
+};
+
+struct versions {
+	pthread_mutex_t lock;
+	size_t n;
+	struct version *list;
+};
+
+/*
+ * A structure that is alive in this process and can be rewritten in another
+ * version: a chain of blocks, an area. Embedded in its volatile side.
+ */
+struct instance {
+	LIST_ENTRY(instance) entry;
+	const struct kho_component *component;
+};
+
+struct instances {
+	pthread_mutex_t lock;
+	LIST_HEAD(, instance) list;
+};
+
 /* A message of a handover, as received. */
 struct handover_msg {
 	uint32_t type;
@@ -135,10 +169,14 @@ struct kho {
 	int handover; /* socket to the old program, or -1 */
 	struct kho_arena_super *super;
 	struct mappings mappings;
+	struct instances instances;
+	struct versions versions;
 	struct page_allocator alloc;
 	struct tree tree;
 	struct fds fds;
-	int (*freeze)(struct kho *kho, void *arg);
+	unsigned int flags; /* KHO_ALLOW_DEGRADED */
+	int (*freeze)(struct kho *kho, const struct kho_report *report,
+		      void *arg);
 	void (*unfreeze)(struct kho *kho, void *arg);
 	void *arg;
 };
@@ -157,6 +195,9 @@ static inline uint64_t kho_size(const struct kho *kho)
 {
 	return __atomic_load_n(&kho->size, __ATOMIC_ACQUIRE);
 }
+
+/* mem.c: pread(), all of it: 0 or -EFAULT */
+int mem_read_file(int fd, uint64_t offset, void *buf, size_t len);
 
 /* arena.c: the file and its superblock */
 int arena_create_fd(struct kho_error *err);
@@ -188,11 +229,61 @@ struct kho_mem_live mem_live(const struct kho *kho);
 /* tree.c */
 int tree_init(struct kho *kho, struct kho_error *err);
 int tree_load(struct kho *kho, const struct kho_state *state,
-	      struct kho_error *err);
+	      const struct kho_report *report, struct kho_error *err);
+int tree_take_over(struct kho *kho);
+bool tree_has_foreign(struct kho *kho);
+int tree_reversion(struct kho *kho, const struct kho_report *report);
+bool tree_unseen(struct kho *kho, const char *component,
+		 char name[KHO_SUBTREE_NAME_SIZE]);
 void tree_exit(struct kho *kho);
 int tree_used(struct kho *kho, struct kho_used **used, size_t *n,
 	      struct kho_error *err);
 bool tree_all_retrieved(struct kho *kho);
+
+/* versions.c */
+void versions_init(struct kho *kho);
+void versions_exit(struct kho *kho);
+uint32_t versions_get(struct kho *kho, const struct kho_component *component);
+int versions_set(struct kho *kho, const struct kho_component *component,
+		 uint32_t version);
+int versions_learn(struct kho *kho, const struct kho_component *component,
+		   uint32_t version);
+int versions_save(struct kho *kho, struct versions *saved);
+void versions_raise(struct kho *kho, const struct versions *saved);
+void versions_swap(struct kho *kho, struct versions *saved);
+
+/* instances.c */
+void instances_init(struct kho *kho);
+void instances_exit(struct kho *kho);
+void instances_add(struct kho *kho, struct instance *instance,
+		   const struct kho_component *component);
+void instances_del(struct kho *kho, struct instance *instance);
+/* Calls @each for those of one component, until it returns other than 0. */
+int instances_each(struct kho *kho, const struct kho_component *component,
+		   int (*each)(struct instance *instance, uint32_t version,
+			       struct kho_error *why),
+		   uint32_t version, struct kho_error *why);
+
+/*
+ * negotiate.c: what is agreed with a successor
+ * @to: its manifest
+ * @opts: consent and pins
+ * @report: of the preflight
+ */
+struct negotiation {
+	const struct kho_manifest *to;
+	const struct kho_update_opts *opts;
+	const struct kho_report *report;
+	struct kho_report *versions; /* the outcome for every component */
+	struct versions before;
+};
+int negotiation_begin(struct kho *kho, struct negotiation *n,
+		      struct kho_error *err);
+void negotiation_cancel(struct kho *kho, struct negotiation *n);
+int negotiation_finish(struct kho *kho, struct negotiation *n,
+		       struct kho_error *err);
+void negotiation_undo(struct kho *kho, struct negotiation *n);
+void negotiation_exit(struct negotiation *n);
 
 /* fds.c */
 void fds_init(struct kho *kho);

@@ -15,6 +15,7 @@
 #include <kho/pages.h>
 #include <kho/tree.h>
 
+#include "compat/private.h"
 #include "private.h"
 
 /* No root FDT is larger: some thousand subtrees. */
@@ -69,6 +70,8 @@ static int read_subtree(const void *fdt, int node,
 				"state tree: subtree %s has no %s or %s of 8 bytes",
 				name, KHO_FDT_SUBTREE_PHYS,
 				KHO_FDT_SUBTREE_SIZE);
+	sub->optional = fdt_getprop(fdt, node, KHO_PROP_OPTIONAL, NULL);
+	sub->carried = fdt_getprop(fdt, node, KHO_PROP_CARRIED, NULL);
 	if (read_compatible(fdt, node, sub->compatible))
 		return kho_fail(err, -EBADMSG,
 				"state tree: subtree %s has a malformed %s",
@@ -160,43 +163,6 @@ out:
 	return ret;
 }
 
-static int parse_used(struct kho_used *used, const char *owner,
-		      const char *compatible, struct kho_error *err)
-{
-	struct kho_error why;
-
-	strncpy(used->owner, owner, sizeof(used->owner) - 1);
-	if (!compatible[0])
-		return kho_fail(err, -EBADMSG,
-				"state tree: subtree %s does not say its version (no %s)",
-				owner, KHO_PROP_COMPATIBLE);
-	if (kho_composite_parse(compatible, &used->composite, &why))
-		return kho_fail(err, -EBADMSG, "state tree: %s of %s: %s",
-				KHO_PROP_COMPATIBLE, owner, why.text);
-	return 0;
-}
-
-int kho_state_used(const struct kho_state *state, struct kho_used **used,
-		   size_t *n, struct kho_error *err)
-{
-	struct kho_used *u = calloc(state->n + 1, sizeof(*u));
-	int ret;
-
-	if (!u)
-		return kho_fail(err, -ENOMEM, "state tree: out of memory");
-	ret = parse_used(&u[0], "/", state->compatible, err);
-	for (size_t i = 0; !ret && i < state->n; i++)
-		ret = parse_used(&u[i + 1], state->subtrees[i].name,
-				 state->subtrees[i].compatible, err);
-	if (ret) {
-		free(u);
-		return ret;
-	}
-	*used = u;
-	*n = state->n + 1;
-	return 0;
-}
-
 /*
  * Writing
  */
@@ -214,6 +180,10 @@ static int put_subtree(void *fdt, const struct tree_entry *e)
 	if (!err)
 		err = fdt_property(fdt, KHO_FDT_SUBTREE_SIZE, &e->size,
 				   sizeof(e->size));
+	if (!err && e->optional)
+		err = fdt_property(fdt, KHO_PROP_OPTIONAL, NULL, 0);
+	if (!err && e->carried)
+		err = fdt_property(fdt, KHO_PROP_CARRIED, NULL, 0);
 	if (!err)
 		err = fdt_end_node(fdt);
 	return err;
@@ -305,33 +275,85 @@ int tree_init(struct kho *kho, struct kho_error *err)
 		     0;
 }
 
-/* Take over the tree that came with the arena. */
-int tree_load(struct kho *kho, const struct kho_state *state,
-	      struct kho_error *err)
+/* Did the upfront check find all of a composite readable? */
+static bool is_readable(const struct kho_report *report,
+			const struct kho_composite *composite)
 {
-	int slot = arena_pick_slot(kho->super);
+	for (size_t i = 0; i < composite->n; i++) {
+		const struct kho_token *token = &composite->tokens[i];
+		bool found = false;
+
+		for (size_t j = 0; j < report->n && !found; j++) {
+			const struct kho_finding *f = &report->findings[j];
+
+			found = !strcmp(f->name, token->name) &&
+				f->has == token->version &&
+				f->verdict <= KHO_OLDER;
+		}
+		if (!found)
+			return false;
+	}
+	return composite->n;
+}
+
+/* What the state has is what is written from now on: the highest of each. */
+static int learn_versions(struct kho *kho,
+			  const struct kho_composite *composite)
+{
+	for (size_t i = 0; i < composite->n; i++) {
+		const struct kho_token *token = &composite->tokens[i];
+		int ret = versions_learn(kho, kho_component_find(token->name),
+					 token->version);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int load_entry(struct kho *kho, struct tree_entry *e,
+		      const struct kho_state_subtree *sub,
+		      const struct kho_report *report, struct kho_error *err)
+{
+	struct kho_composite composite;
+
+	if (!pages_are_preserved(kho, sub->phys, sub->size))
+		return kho_fail(err, -EBADMSG,
+				"state tree: damaged: subtree %s, %llu bytes at %#llx, is not in preserved pages",
+				sub->name, (unsigned long long)sub->size,
+				(unsigned long long)sub->phys);
+	strcpy(e->name, sub->name);
+	strcpy(e->compatible, sub->compatible);
+	e->phys = sub->phys;
+	e->size = sub->size;
+	e->optional = sub->optional;
+	e->carried = sub->carried;
+	/* The upfront check parsed it already. */
+	kho_composite_parse(sub->compatible, &composite, NULL);
+	e->version = composite.tokens[0].version;
+	e->foreign = !is_readable(report, &composite);
+	if (e->foreign)
+		return 0;
+	e->component = kho_component_find(composite.tokens[0].name);
+	if (learn_versions(kho, &composite))
+		return kho_fail(err, -ENOMEM, "state tree: out of memory");
+	return 0;
+}
+
+/* Take over the tree that came with the arena, as the upfront check judged. */
+int tree_load(struct kho *kho, const struct kho_state *state,
+	      const struct kho_report *report, struct kho_error *err)
+{
+	int slot = arena_pick_slot(kho->super), ret;
 
 	kho->tree.entries = calloc(state->n + 1, sizeof(struct tree_entry));
 	if (!kho->tree.entries)
 		return kho_fail(err, -ENOMEM, "state tree: out of memory");
 	for (size_t i = 0; i < state->n; i++) {
-		const struct kho_state_subtree *sub = &state->subtrees[i];
-		struct tree_entry *e = &kho->tree.entries[i];
-		struct kho_composite composite;
-
-		if (!pages_are_preserved(kho, sub->phys, sub->size))
-			return kho_fail(err, -EBADMSG,
-					"state tree: damaged: subtree %s, %llu bytes at %#llx, is not in preserved pages",
-					sub->name,
-					(unsigned long long)sub->size,
-					(unsigned long long)sub->phys);
-		strcpy(e->name, sub->name);
-		strcpy(e->compatible, sub->compatible);
-		e->phys = sub->phys;
-		e->size = sub->size;
-		/* The upfront check parsed it already. */
-		kho_composite_parse(sub->compatible, &composite, NULL);
-		e->version = composite.tokens[0].version;
+		ret = load_entry(kho, &kho->tree.entries[i],
+				 &state->subtrees[i], report, err);
+		if (ret)
+			return ret;
 	}
 	kho->tree.n = state->n;
 	kho->tree.fdt = kho->super->slot[slot].fdt;
@@ -368,26 +390,79 @@ static bool name_ok(const char *name)
 	return true;
 }
 
+/*
+ * The composite of an entry: what the program says of its owner, with the
+ * dependencies in the versions in which they are written.
+ */
+static int write_composite(struct kho *kho, struct tree_entry *e)
+{
+	struct kho_composite composite;
+	int ret;
+
+	/* A component that is only read is left as its writer wrote it. */
+	if (e->component->desc->write.max)
+		ret = kho_component_composite(e->component,
+					      e->component->desc->write.max,
+					      &composite, NULL);
+	else
+		ret = kho_composite_parse(e->compatible, &composite, NULL);
+	if (ret)
+		return ret;
+	composite.tokens[0].version = e->version;
+	for (size_t i = 1; i < composite.n; i++) {
+		struct kho_token *token = &composite.tokens[i];
+		const struct kho_component *dep =
+			kho_component_find(token->name);
+
+		token->version = versions_get(kho, dep);
+	}
+	ret = kho_composite_format(&composite, e->compatible,
+				   sizeof(e->compatible));
+	return ret < 0 ? ret : 0;
+}
+
 static int fill_entry(struct kho *kho, struct tree_entry *e, const char *name,
 		      const struct kho_component *component, uint32_t version,
 		      void *blob, size_t size)
 {
-	struct kho_composite composite;
-	int err;
+	const struct kho_range *write = &component->desc->write;
 
 	if (!name_ok(name) ||
 	    !pages_are_preserved(kho, kho_phys(kho, blob), size))
 		return -EINVAL;
-	e->version = version ? version : component->desc->write.max;
-	err = kho_component_composite(component, e->version, &composite, NULL);
-	if (err)
-		return err;
+	if (!version)
+		version = kho_version(kho, component);
+	if (version < write->min || version > write->max)
+		return -ERANGE;
+	*e = (struct tree_entry){
+		.component = component,
+		.version = version,
+		.phys = kho_phys(kho, blob),
+		.size = size,
+		.optional = component->desc->flags & KHO_COMPONENT_OPTIONAL,
+		.retrieved = true,
+	};
 	strcpy(e->name, name);
-	kho_composite_format(&composite, e->compatible, sizeof(e->compatible));
-	e->phys = kho_phys(kho, blob);
-	e->size = size;
-	e->retrieved = true;
-	return 0;
+	return write_composite(kho, e);
+}
+
+/*
+ * Publish @n entries, of which @e has a version of the caller's choice. From
+ * now on its dependencies have theirs by being there, not by default.
+ */
+static int publish_owned(struct kho *kho, const struct tree_entry *e, size_t n)
+{
+	uint32_t old = versions_get(kho, e->component);
+	struct kho_composite composite;
+	int err = kho_composite_parse(e->compatible, &composite, NULL);
+
+	if (!err)
+		err = learn_versions(kho, &composite);
+	if (!err)
+		err = publish(kho, kho->tree.entries, n);
+	if (err)
+		versions_set(kho, e->component, old);
+	return err;
 }
 
 int kho_add_subtree(struct kho *kho, const char *name,
@@ -412,7 +487,7 @@ int kho_add_subtree(struct kho *kho, const char *name,
 	err = fill_entry(kho, &entries[tree->n], name, component, version, blob,
 			 size);
 	if (!err)
-		err = publish(kho, entries, tree->n + 1);
+		err = publish_owned(kho, &entries[tree->n], tree->n + 1);
 	if (!err)
 		tree->n++;
 out:
@@ -432,12 +507,12 @@ int kho_replace_subtree(struct kho *kho, const char *name,
 	pthread_mutex_lock(&kho->tree.lock);
 	err = -ENOENT;
 	e = find(kho, name);
-	if (!e)
+	if (!e || e->foreign)
 		goto out;
 	old = *e;
 	err = fill_entry(kho, e, name, component, version, blob, size);
 	if (!err)
-		err = publish(kho, kho->tree.entries, kho->tree.n);
+		err = publish_owned(kho, e, kho->tree.n);
 	if (err)
 		*e = old;
 out:
@@ -457,6 +532,9 @@ int kho_remove_subtree(struct kho *kho, const char *name)
 	err = -ENOENT;
 	e = find(kho, name);
 	if (!e)
+		goto out;
+	err = -EPROTONOSUPPORT;
+	if (e->foreign)
 		goto out;
 	removed = *e;
 	*e = tree->entries[tree->n - 1];
@@ -478,7 +556,7 @@ void *kho_subtree(struct kho *kho, const char *name, size_t *size,
 
 	pthread_mutex_lock(&kho->tree.lock);
 	e = find(kho, name);
-	if (e) {
+	if (e && !e->foreign) {
 		e->retrieved = true;
 		blob = kho_ptr(kho, e->phys, e->size);
 		/* Fails when it was restored already, which is fine. */
@@ -498,9 +576,165 @@ bool tree_all_retrieved(struct kho *kho)
 
 	pthread_mutex_lock(&kho->tree.lock);
 	for (size_t i = 0; i < kho->tree.n; i++)
-		all = all && kho->tree.entries[i].retrieved;
+		all = all && (kho->tree.entries[i].retrieved ||
+			      kho->tree.entries[i].foreign);
 	pthread_mutex_unlock(&kho->tree.lock);
 	return all;
+}
+
+bool tree_has_foreign(struct kho *kho)
+{
+	bool has = false;
+
+	pthread_mutex_lock(&kho->tree.lock);
+	for (size_t i = 0; i < kho->tree.n; i++)
+		has = has || kho->tree.entries[i].foreign;
+	pthread_mutex_unlock(&kho->tree.lock);
+	return has;
+}
+
+/*
+ * A subtree that has @component and that the program never looked at: what it
+ * holds is not in its hands.
+ */
+bool tree_unseen(struct kho *kho, const char *component,
+		 char name[KHO_SUBTREE_NAME_SIZE])
+{
+	struct kho_composite composite;
+	bool unseen = false;
+
+	pthread_mutex_lock(&kho->tree.lock);
+	for (size_t i = 0; !unseen && i < kho->tree.n; i++) {
+		const struct tree_entry *e = &kho->tree.entries[i];
+
+		if (e->foreign || e->retrieved)
+			continue;
+		kho_composite_parse(e->compatible, &composite, NULL);
+		for (size_t j = 0; j < composite.n; j++)
+			unseen |= !strcmp(composite.tokens[j].name, component);
+		if (unseen)
+			strcpy(name, e->name);
+	}
+	pthread_mutex_unlock(&kho->tree.lock);
+	return unseen;
+}
+
+/*
+ * Rewrite the entries with @change, and publish them if that made a
+ * difference: all or nothing. Called with the lock held.
+ */
+static int change_entries(struct kho *kho,
+			  int (*change)(struct kho *kho, struct tree_entry *e,
+					const void *arg),
+			  const void *arg)
+{
+	struct tree *tree = &kho->tree;
+	size_t size = tree->n * sizeof(*tree->entries);
+	struct tree_entry *entries = malloc(size + 1);
+	int ret = entries ? 0 : -ENOMEM;
+
+	if (entries && size)
+		memcpy(entries, tree->entries, size);
+	for (size_t i = 0; !ret && i < tree->n; i++)
+		ret = change(kho, &entries[i], arg);
+	if (!ret && size && memcmp(entries, tree->entries, size)) {
+		ret = publish(kho, entries, tree->n);
+		if (!ret)
+			memcpy(tree->entries, entries, size);
+	}
+	free(entries);
+	return ret;
+}
+
+static int take_over(struct kho *kho, struct tree_entry *e, const void *arg)
+{
+	(void)arg;
+	e->carried = e->foreign;
+	return e->foreign ? 0 : write_composite(kho, e);
+}
+
+/*
+ * This program has taken over. It goes on without what it cannot read: from now
+ * on, whoever cannot read it either loses nothing that was in use. And the
+ * structures that it makes are in no older version than it writes.
+ */
+int tree_take_over(struct kho *kho)
+{
+	const struct kho_component *c;
+	int ret = 0;
+
+	for (c = component_first(); c && !ret; c = c->next)
+		if (c->desc->flags & KHO_COMPONENT_STRUCTURE &&
+		    c->desc->write.max)
+			ret = versions_learn(kho, c, kho_version(kho, c));
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&kho->tree.lock);
+	ret = change_entries(kho, take_over, NULL);
+	pthread_mutex_unlock(&kho->tree.lock);
+	return ret;
+}
+
+static int set_version(struct kho *kho, struct tree_entry *e, const void *arg)
+{
+	const struct kho_component *component = arg;
+
+	if (e->foreign)
+		return 0;
+	if (e->component == component)
+		e->version = versions_get(kho, component);
+	return write_composite(kho, e);
+}
+
+int kho_set_version(struct kho *kho, const struct kho_component *component,
+		    uint32_t version)
+{
+	const struct kho_range *write = &component->desc->write;
+	uint32_t old;
+	int ret;
+
+	if (!version || version < write->min || version > write->max)
+		return -ERANGE;
+	if (!kho_writable(kho))
+		return -EROFS;
+	pthread_mutex_lock(&kho->tree.lock);
+	old = versions_get(kho, component);
+	ret = versions_set(kho, component, version);
+	if (!ret) {
+		ret = change_entries(kho, set_version, component);
+		if (ret)
+			versions_set(kho, component, old);
+	}
+	pthread_mutex_unlock(&kho->tree.lock);
+	return ret;
+}
+
+static int follow_versions(struct kho *kho, struct tree_entry *e,
+			   const void *arg)
+{
+	const struct kho_report *report = arg;
+	const struct kho_finding *f;
+
+	if (e->foreign)
+		return 0;
+	f = report ? kho_report_find(report, e->component->desc->name) : NULL;
+	e->carried = f && f->verdict == KHO_DROPPED;
+	e->version = versions_get(kho, e->component);
+	return write_composite(kho, e);
+}
+
+/*
+ * Every composite says the versions that are in effect; with the outcome of a
+ * preflight, what it drops is carried.
+ */
+int tree_reversion(struct kho *kho, const struct kho_report *report)
+{
+	int ret;
+
+	pthread_mutex_lock(&kho->tree.lock);
+	ret = change_entries(kho, follow_versions, report);
+	pthread_mutex_unlock(&kho->tree.lock);
+	return ret;
 }
 
 /* The composites in the live tree, for the preflight. */
@@ -518,7 +752,7 @@ int tree_used(struct kho *kho, struct kho_used **used, size_t *n,
 	pthread_mutex_unlock(&kho->tree.lock);
 	if (ret)
 		return ret;
-	ret = kho_state_used(state, used, n, err);
+	ret = kho_state_used(&live.mem, state, used, n, err);
 	free(state);
 	return ret;
 }

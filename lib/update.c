@@ -4,12 +4,14 @@
  *
  * 1. preflight() of the successor's file against the state: a refusal ends it
  * 2. spawn() the file that was checked, and wait for its HELLO
- * 3. the application's freeze callback; nothing is allocated any more
+ * 3. the application's freeze callback, and what is not in the negotiated
+ *    version is converted (negotiate.c); then nothing is allocated any more
  * 4. send_state(), and wait for READY
  * 5. commit(): the arena becomes read-only here, COMMIT, and wait for DONE
  *
  * Whatever fails before DONE unwinds in reverse order: the arena is writable
- * again, the application unfrozen, the successor killed and reaped.
+ * again, what was converted is converted back, the application unfrozen, the
+ * successor killed and reaped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -74,58 +76,25 @@ static int open_file(const char *path, struct kho_error *err)
 	return ret;
 }
 
-/* What the successor must be able to read besides the state tree. */
-static int add_used(struct kho_used *used, const char *owner, const char *name,
-		    uint32_t version)
-{
-	strcpy(used->owner, owner);
-	return kho_component_composite(kho_component_find(name), version,
-				       &used->composite, NULL);
-}
-
+/* Can the successor take over what is there? @to: its manifest, to free. */
 static int preflight(struct kho *kho, const struct successor *next,
-		     struct kho_report **report, struct kho_error *err)
+		     const struct kho_update_opts *opts,
+		     struct kho_manifest **to, struct kho_report **report,
+		     struct kho_error *err)
 {
-	char from[64], summary[KHO_ERROR_SIZE / 2];
-	struct kho_manifest *manifest;
-	struct kho_used *used, *more;
-	size_t n;
+	char summary[KHO_ERROR_SIZE / 2];
 	int ret;
 
-	ret = kho_manifest_read(next->file, next->path, &manifest, err);
+	ret = kho_manifest_read(next->file, next->path, to, err);
 	if (ret)
 		return ret;
-	ret = tree_used(kho, &used, &n, err);
-	if (ret)
-		goto out_manifest;
-	ret = kho_fail(err, -ENOMEM, "update: out of memory");
-	more = realloc(used, (n + 2) * sizeof(*used));
-	if (!more)
-		goto out;
-	used = more;
-	memset(&used[n], 0, 2 * sizeof(*used));
-	ret = add_used(&used[n], "the arena", "arena", kho->super->version);
-	if (!ret)
-		ret = add_used(&used[n + 1], "the handover", "update",
-			       KHO_UPDATE_VERSION);
-	if (!ret) {
-		snprintf(from, sizeof(from), "arena generation %llu",
-			 (unsigned long long)kho->super->generation);
-		ret = kho_check_state(used, n + 2, from, manifest, report);
-	}
-	if (ret) {
-		kho_fail(err, ret, "update: preflight: %s", strerror(-ret));
-	} else if (!(*report)->compatible) {
-		kho_report_summary(*report, summary, sizeof(summary));
-		ret = kho_fail(err, -EPROTONOSUPPORT,
-			       "update: %s cannot take the state over: %s",
-			       next->path, summary);
-	}
-out:
-	free(used);
-out_manifest:
-	kho_manifest_free(manifest);
-	return ret;
+	ret = kho_preflight(kho, *to, opts, report, err);
+	if (ret || (*report)->outcome != KHO_OUTCOME_INCOMPATIBLE)
+		return ret;
+	kho_report_summary(*report, summary, sizeof(summary));
+	return kho_fail(err, -EPROTONOSUPPORT,
+			"update: %s cannot take the state over: %s", next->path,
+			summary);
 }
 
 /* The environment for the successor: ours, with the socket's number. */
@@ -400,24 +369,34 @@ static int commit(struct kho *kho, struct successor *next,
 
 /* From freeze on: the application stands still. */
 static int hand_over(struct kho *kho, struct successor *next,
-		     struct kho_error *err)
+		     struct negotiation *negotiation, struct kho_error *err)
 {
 	uint64_t start = now_us();
 	int ret;
 
-	ret = kho->freeze ? kho->freeze(kho, kho->arg) : 0;
+	ret = negotiation_begin(kho, negotiation, err);
 	if (ret)
+		return ret;
+	ret = kho->freeze ? kho->freeze(kho, negotiation->report, kho->arg) : 0;
+	if (ret) {
+		negotiation_cancel(kho, negotiation);
 		return kho_fail(err, ret,
 				"update: this program cannot freeze: %s",
 				strerror(-ret));
-	__atomic_store_n(&kho->stage, KHO_FROZEN, __ATOMIC_RELEASE);
-	ret = send_state(kho, next, err);
-	if (!ret)
-		ret = expect(next, KHO_UPDATE_READY, "was not ready", err);
-	if (!ret)
-		ret = commit(kho, next, err);
+	}
+	ret = negotiation_finish(kho, negotiation, err);
+	if (!ret) {
+		__atomic_store_n(&kho->stage, KHO_FROZEN, __ATOMIC_RELEASE);
+		ret = send_state(kho, next, err);
+		if (!ret)
+			ret = expect(next, KHO_UPDATE_READY, "was not ready",
+				     err);
+		if (!ret)
+			ret = commit(kho, next, err);
+	}
 	if (ret) {
 		__atomic_store_n(&kho->stage, KHO_SERVING, __ATOMIC_RELEASE);
+		negotiation_undo(kho, negotiation);
 		if (kho->unfreeze)
 			kho->unfreeze(kho, kho->arg);
 	}
@@ -425,24 +404,19 @@ static int hand_over(struct kho *kho, struct successor *next,
 	return ret;
 }
 
-static int update(struct kho *kho, struct successor *next, char *const *argv,
-		  struct kho_report **report, struct kho_error *err)
+static int start_and_hand_over(struct kho *kho, struct successor *next,
+			       struct negotiation *negotiation,
+			       struct kho_error *err)
 {
-	int ret, status;
+	const struct kho_update_opts *opts = negotiation->opts;
+	int ret = spawn(next, opts ? opts->argv : NULL, err), status;
 	char text[32];
 
-	next->file = open_file(next->path, err);
-	if (next->file < 0)
-		return next->file;
-	ret = preflight(kho, next, report, err);
-	if (!ret)
-		ret = spawn(next, argv, err);
-	close(next->file);
 	if (ret)
 		return ret;
 	ret = expect(next, KHO_UPDATE_HELLO, "did not attach", err);
 	if (!ret)
-		ret = hand_over(kho, next, err);
+		ret = hand_over(kho, next, negotiation, err);
 	if (!ret) {
 		/*
 		 * Our end is no longer the service's. The successor says so
@@ -455,6 +429,29 @@ static int update(struct kho *kho, struct successor *next, char *const *argv,
 		reap(next, true, &status);
 	close(next->pidfd);
 	close(next->sock);
+	return ret;
+}
+
+static int update(struct kho *kho, struct successor *next,
+		  const struct kho_update_opts *opts,
+		  struct kho_report **report, struct kho_error *err)
+{
+	struct negotiation negotiation = { .opts = opts };
+	struct kho_manifest *to = NULL;
+	int ret;
+
+	next->file = open_file(next->path, err);
+	if (next->file < 0)
+		return next->file;
+	ret = preflight(kho, next, opts, &to, report, err);
+	if (!ret) {
+		negotiation.to = to;
+		negotiation.report = *report;
+		ret = start_and_hand_over(kho, next, &negotiation, err);
+		negotiation_exit(&negotiation);
+	}
+	kho_manifest_free(to);
+	close(next->file);
 	return ret;
 }
 
@@ -479,8 +476,7 @@ int kho_update(struct kho *kho, const char *path,
 		ret = kho_fail(&err, -EALREADY,
 			       "update: another update is going on");
 	else {
-		ret = update(kho, &next, opts ? opts->argv : NULL, &report,
-			     &err);
+		ret = update(kho, &next, opts, &report, &err);
 		__atomic_store_n(&kho->updating, false, __ATOMIC_RELEASE);
 	}
 	if (ret && opts && opts->err)

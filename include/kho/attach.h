@@ -35,26 +35,38 @@ struct kho;
 #define KHO_ARENA_HUGE (1u << 0)
 
 /**
+ * KHO_ALLOW_DEGRADED - consent: go on without optional subtrees that this
+ * program cannot read. They are carried along for one that can. The environment
+ * variable KHO_ALLOW_DEGRADED=1 says the same; ``kho update
+ * --allow-degraded`` sets it.
+ */
+#define KHO_ALLOW_DEGRADED (1u << 1)
+
+/**
  * struct kho_attach_opts - how to attach; all fields may be 0
  * @max_size: bytes the arena can grow to, reserved as address space; 0: the
  *            machine's memory. An arena that is larger already may stay so
  * @page_shift: for a new arena: 12, 14 or 16; 0: 12
- * @flags: KHO_ARENA_*
+ * @flags: KHO_ARENA_*, KHO_ALLOW_DEGRADED
  * @freeze: called by kho_update() before the state is handed over: make it
- *          final, and change nothing until @unfreeze or exit. Returns 0, or a
- *          negative errno to refuse. Optional
- * @unfreeze: called when the handover was aborted after @freeze: serve on.
- *            Optional
- * @arg: passed to both
+ *          final, and change nothing until @unfreeze or exit. @report has the
+ *          version that was negotiated for each component in use; what it
+ *          writes from here on is in these (see kho_version()). Afterwards the
+ *          components' convert callbacks run. Returns 0, or a negative errno
+ *          to refuse. Optional
+ * @unfreeze: called when the handover was aborted after @freeze, and what was
+ *            converted is converted back: serve on. Optional
+ * @arg: passed to both, and to the components' callbacks
  * @err: why kho_attach() failed; may be NULL
- * @report: the upfront check's report when it refused, NULL otherwise; free
- *          with kho_report_free(); may be NULL
+ * @report: the upfront check's report when it refused or was degraded, NULL
+ *          otherwise; free with kho_report_free(); may be NULL
  */
 struct kho_attach_opts {
 	uint64_t max_size;
 	unsigned int page_shift;
 	unsigned int flags;
-	int (*freeze)(struct kho *kho, void *arg);
+	int (*freeze)(struct kho *kho, const struct kho_report *report,
+		      void *arg);
 	void (*unfreeze)(struct kho *kho, void *arg);
 	void *arg;
 	struct kho_error *err;
@@ -72,7 +84,7 @@ struct kho_attach_opts {
  * once, before threads are started.
  *
  * Return: 0; -EPROTONOSUPPORT when the upfront check refused, or for an arena
- * format that is not known; -EBUSY when another program has the arena;
+ * format that is not known; as kho_components_check(); -EBUSY when another program has the arena;
  * -EBADMSG for an arena that is truncated or damaged; -EINVAL for a fd that is
  * no memfd, or bad options; -ENOMEM; the errno of the system calls.
  */

@@ -193,8 +193,9 @@ size_t kho_folio_size(const struct kho *kho, const void *folio);
  * restored. What a program lost that was killed between allocating and
  * linking comes back this way.
  *
- * Return: pages freed; -EBUSY when a subtree was not retrieved yet, because
- * what it reaches would be freed; -EROFS.
+ * Return: pages freed; 0 as long as a subtree is carried for another program,
+ * for nobody here knows what it reaches; -EBUSY when a subtree was not retrieved
+ * yet, because what it reaches would be freed; -EROFS.
  */
 int64_t kho_free_unclaimed(struct kho *kho);
 

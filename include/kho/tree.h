@@ -11,6 +11,7 @@
 #ifndef KHO_TREE_H
 #define KHO_TREE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,14 +30,17 @@ struct kho;
  * @kho: the arena
  * @name: 1 to 31 characters of ``[0-9a-zA-Z,._+-]``
  * @component: who owns the blob
- * @version: version the blob has, in the component's write range; 0: its
- *           highest
+ * @version: version the blob has, in the component's write range; 0: that of
+ *           kho_version()
  * @blob: in preserved pages, which stay the caller's to preserve and to free
  * @size: bytes of the blob, at least 1
  *
- * Return: 0; -EINVAL for a bad name or a blob that is not preserved; -EEXIST;
- * as kho_component_composite(); -ENOSPC, -ENOMEM; -EROFS. On failure the tree
- * is as it was.
+ * The entry's composite has the dependencies in the versions in which they are
+ * written, see kho_version(). It is optional when its component is.
+ *
+ * Return: 0; -EINVAL for a bad name or a blob that is not preserved; -EEXIST,
+ * also for a carried entry; as kho_component_composite(); -ENOSPC, -ENOMEM;
+ * -EROFS. On failure the tree is as it was.
  */
 int kho_add_subtree(struct kho *kho, const char *name,
 		    const struct kho_component *component, uint32_t version,
@@ -59,7 +63,8 @@ int kho_replace_subtree(struct kho *kho, const char *name,
  * @kho: the arena
  * @name: the entry; its blob is the caller's to free afterwards
  *
- * Return: 0; -ENOENT; -ENOSPC, -ENOMEM; -EROFS.
+ * Return: 0; -ENOENT; -EPROTONOSUPPORT for a carried entry, which is somebody
+ * else's; -ENOSPC, -ENOMEM; -EROFS.
  */
 int kho_remove_subtree(struct kho *kho, const char *name);
 
@@ -74,10 +79,42 @@ int kho_remove_subtree(struct kho *kho, const char *name);
  * and was not restored yet; a blob that reaches over several folios is the
  * caller's to restore further.
  *
- * Return: the blob, NULL when there is no such entry.
+ * Return: the blob, NULL when there is no such entry, or this program cannot
+ * read it: then it is carried along for one that can.
  */
 void *kho_subtree(struct kho *kho, const char *name, size_t *size,
 		  uint32_t *version);
+
+/**
+ * kho_version() - the version that a component is written in
+ * @kho: the arena
+ * @component: of this program
+ *
+ * That which the state tree says, the highest of them, or the lowest that this
+ * program writes, if that is higher; while the tree does not have the component,
+ * the highest that this program writes. After a handover it is
+ * what was negotiated, so an older one than this program's best is possible:
+ * kho_set_version() ends that. During freeze it is what was negotiated with the
+ * successor, also for a component that is not in use yet.
+ *
+ * Return: the version.
+ */
+uint32_t kho_version(struct kho *kho, const struct kho_component *component);
+
+/**
+ * kho_set_version() - write a component in another version from now on
+ * @kho: the arena
+ * @component: of this program
+ * @version: in its write range
+ *
+ * In one step, every composite in the state tree says so. What is there is
+ * the component's own to convert: afterwards, when the new format includes the
+ * old one, or before.
+ *
+ * Return: 0; -ERANGE; -ENOSPC, -ENOMEM; -EROFS. On failure nothing changed.
+ */
+int kho_set_version(struct kho *kho, const struct kho_component *component,
+		    uint32_t version);
 
 /**
  * struct kho_state_subtree - an entry, as read
@@ -85,12 +122,16 @@ void *kho_subtree(struct kho *kho, const char *name, size_t *size,
  * @phys: of the blob
  * @size: bytes of the blob
  * @compatible: composite as it stands there; empty in a Linux state
+ * @optional: it may be gone without
+ * @carried: somebody who could not read it carried it along
  */
 struct kho_state_subtree {
 	char name[KHO_SUBTREE_NAME_SIZE];
 	uint64_t phys;
 	uint64_t size;
 	char compatible[KHO_COMPOSITE_SIZE];
+	bool optional;
+	bool carried;
 };
 
 /**
@@ -125,15 +166,20 @@ int kho_state_read(const struct kho_mem *mem, uint64_t fdt, uint64_t size,
 
 /**
  * kho_state_used() - the composites in a state
+ * @mem: the memory it is in
  * @state: as read
  * @used: result, to free()
  * @n: how many
  * @err: which entry is wrong and why; may be NULL
  *
- * Return: 0; -EBADMSG for an entry without a composite or with a malformed
- * one; -ENOMEM.
+ * An entry of a Linux state has no composite: what it is comes from its name
+ * and, by the table of bundles, from the version that its blob begins with. Of
+ * one that is not known there, @used has no token.
+ *
+ * Return: 0; -EBADMSG for a malformed composite or blob; -EFAULT for a blob
+ * outside the view; -ENOMEM.
  */
-int kho_state_used(const struct kho_state *state, struct kho_used **used,
-		   size_t *n, struct kho_error *err);
+int kho_state_used(const struct kho_mem *mem, const struct kho_state *state,
+		   struct kho_used **used, size_t *n, struct kho_error *err);
 
 #endif

@@ -5,9 +5,11 @@
  * kho_update(), in the old program:
  *
  * 1. preflight: the manifest of the successor's file is checked against what
- *    the state contains. A refusal ends it here; nothing has happened;
+ *    the state contains and could be converted to. A refusal ends it here;
+ *    nothing has happened;
  * 2. the successor is started and waited for until it calls kho_attach();
- * 3. freeze: the application makes its state final;
+ * 3. freeze: the application makes its state final, and what is not in the
+ *    negotiated version is converted to it;
  * 4. the successor gets the arena and the other fds, does the upfront check
  *    and its restore on a read-only mapping, and says that it is ready;
  * 5. commit: its mapping becomes writable; the old program exits.
@@ -22,6 +24,7 @@
 #ifndef KHO_UPDATE_H
 #define KHO_UPDATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -39,6 +42,9 @@ struct kho;
  *        arguments of this program
  * @timeout_ms: milliseconds that the successor has until it attaches, and then
  *              again until it is ready; 0: KHO_UPDATE_TIMEOUT
+ * @allow_degraded: consent that the successor goes on without optional
+ *                  components that it cannot read
+ * @profile: versions to write; NULL: none are pinned
  * @report: the preflight's report, NULL when it did not come that far; free
  *          with kho_report_free(); may be NULL
  * @frozen_us: microseconds from freeze to commit or unfreeze, 0 when it did not
@@ -49,6 +55,8 @@ struct kho;
 struct kho_update_opts {
 	char *const *argv;
 	unsigned int timeout_ms;
+	bool allow_degraded;
+	const struct kho_profile *profile;
 	struct kho_report **report;
 	uint64_t *frozen_us;
 	pid_t *pid;
@@ -72,6 +80,24 @@ struct kho_update_opts {
  */
 int kho_update(struct kho *kho, const char *path,
 	       const struct kho_update_opts *opts);
+
+/**
+ * kho_preflight() - could this program hand over to another
+ * @kho: the arena, after kho_ready()
+ * @to: manifest of the successor
+ * @opts: its @allow_degraded and @profile count; NULL for the defaults
+ * @report: result; free with kho_report_free()
+ * @err: why there is none; may be NULL
+ *
+ * The first step of kho_update() alone: asks the components whether they can
+ * write what would be negotiated, and changes nothing.
+ *
+ * Return: 0, whatever the verdict; -EROFS when not ready; -EBADMSG for a state
+ * that is damaged; -ENOMEM.
+ */
+int kho_preflight(struct kho *kho, const struct kho_manifest *to,
+		  const struct kho_update_opts *opts,
+		  struct kho_report **report, struct kho_error *err);
 
 /**
  * kho_poll_fd() - fd that becomes readable when kho_poll() has work

@@ -34,7 +34,7 @@
 #if VERSION == 3
 KHO_COMPONENT(tally, .read = { 3, 3 }, .write = { 3, 3 });
 #else
-KHO_COMPONENT(tally, .read = { 1, VERSION }, .write = { 1, VERSION });
+KHO_COMPONENT(tally, .read = { 1, VERSION }, .write = { VERSION, VERSION });
 #endif
 
 struct tally {

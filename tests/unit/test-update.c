@@ -35,11 +35,12 @@ struct old {
 	int refuse;
 };
 
-static int freeze(struct kho *kho, void *arg)
+static int freeze(struct kho *kho, const struct kho_report *report, void *arg)
 {
 	struct old *old = arg;
 
 	(void)kho;
+	(void)report;
 	old->frozen++;
 	return old->refuse;
 }

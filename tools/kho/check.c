@@ -1,31 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* kho check: can one program hand over to the other. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <kho/check.h>
 
+#include "ask.h"
 #include "check.h"
 #include "kho.h"
 #include "runtime.h"
 #include "state.h"
 #include "target.h"
 
+/* How long a running program may take to answer; then we look ourselves. */
+#define ASK_TIMEOUT_MS 5000
+
 static const char help[] =
-	"Usage: kho check [--json] FROM TO\n"
+	"Usage: kho check [--allow-degraded] [--profile FILE] [--json] FROM TO\n"
 	"\n"
-	"Says whether FROM can hand its state over to TO. Nothing is run and nothing\n"
-	"changes.\n"
+	"Says whether FROM can hand its state over to TO, and in which versions. Nothing\n"
+	"is handed over and nothing changes.\n"
 	"\n"
-	"FROM and TO are programs' files, or NAMEs of services in custody. When FROM is\n"
-	"a service, what its arena really contains is checked; when it is a file, all\n"
-	"that the program could write.\n"
+	"FROM and TO are programs' files, kernel images, manifests (JSON), NAMEs of\n"
+	"services in custody, or running, the kernel. When FROM is a service, what its\n"
+	"arena really contains is checked, and its program is asked whether it can write\n"
+	"that; otherwise all that it could write.\n"
 	"\n"
-	"  --json  for programs; see docs/schemas.md, kho-report\n"
-	"  --help  this text\n"
+	"  --allow-degraded  consent that TO goes on without optional components that it\n"
+	"                    cannot read\n"
+	"  --profile FILE    write the versions that the profile pins\n"
+	"  --json            for programs; see docs/schemas.md, kho-report\n"
+	"  --help            this text\n"
 	"\n"
-	"Exit: 0 it can, 1 it cannot, 2 cannot tell.\n"
+	"Exit: 0 it can, 1 it cannot, 2 cannot tell, 3 it can, without optional\n"
+	"components.\n"
 	"\n"
 	"Example: kho check cache ./cache-v2\n";
 
@@ -55,57 +66,104 @@ static void add_surroundings(const struct kho_manifest *from,
 	(*n)++;
 }
 
-static int check_snapshot(const char *from, bool runs,
+static int check_snapshot(const struct service *from,
 			  const struct snapshot *snapshot,
 			  const struct kho_manifest *to,
+			  const struct kho_check_opts *opts,
 			  struct kho_report **report, struct kho_error *err)
 {
 	struct kho_manifest *running = NULL;
-	struct kho_used *used = NULL;
-	size_t n;
-	int ret = runs ? target_manifest(from, &running, err) : 0;
+	struct kho_used *used;
+	size_t n = snapshot->n_used;
+	int ret = from->pid ? target_manifest(from->name, &running, err) : 0;
 
 	if (ret)
 		return ret;
-	ret = kho_state_used(snapshot->state, &used, &n, err);
-	if (!ret) {
-		used = must(realloc(used, (n + 2) * sizeof(*used)));
-		add_surroundings(running, snapshot, used, &n);
-		ret = kho_check_state(used, n, from, to, report);
-		if (ret)
-			kho_fail(err, ret, "out of memory");
-	}
+	used = must(calloc(n + 2, sizeof(*used)));
+	memcpy(used, snapshot->used, n * sizeof(*used));
+	add_surroundings(running, snapshot, used, &n);
+	ret = kho_check_state(used, n, from->name, running, to, opts, report);
+	if (ret)
+		kho_fail(err, ret, "out of memory");
 	free(used);
 	kho_manifest_free(running);
 	return ret;
 }
 
-int check_service(const char *from, const struct kho_manifest *to,
-		  struct kho_report **report, struct kho_error *err)
+int check_outside(const struct service *from, const struct kho_manifest *to,
+		  const struct kho_check_opts *opts, struct kho_report **report,
+		  struct kho_error *err)
 {
+	int fd = service_arena(from, err), ret;
 	struct snapshot snapshot;
-	struct service service;
-	int fd = state_open(from, err);
-	bool runs;
-	int ret;
 
 	if (fd < 0)
 		return fd;
-	ret = service_read(from, &service, err);
-	if (!ret) {
-		runs = service.pid;
-		service_free(&service);
-		ret = snapshot_read(fd, false, &snapshot, err);
-	}
+	ret = snapshot_read(fd, SNAPSHOT_USED, &snapshot, err);
 	close(fd);
 	if (ret)
 		return ret;
-	ret = check_snapshot(from, runs, &snapshot, to, report, err);
+	ret = check_snapshot(from, &snapshot, to, opts, report, err);
 	snapshot_free(&snapshot);
 	return ret;
 }
 
+/* The running program knows best: what is there now, can it write that? */
+static int check_inside(const struct service *from,
+			const struct kho_manifest *to,
+			const struct kho_check_opts *opts,
+			struct kho_report **report, struct kho_error *err)
+{
+	struct json_object *request = must(json_object_new_object());
+	struct json_object *answer = NULL;
+	char *text = must(kho_manifest_json(to));
+	int ret;
+
+	add_text(request, "request", "check");
+	add_json(request, "manifest", must(json_tokener_parse(text)));
+	add_consent(request, opts);
+	free(text);
+	ret = ask_program(from, request, ASK_TIMEOUT_MS, &answer, err);
+	json_object_put(request);
+	if (!ret) {
+		*report = report_read(json_object_object_get(answer, "report"));
+		if (*report) {
+			free((*report)->from);
+			(*report)->from = must(strdup(from->name));
+		} else {
+			read_text(answer, "error", err->text,
+				  sizeof(err->text));
+			ret = err->code = -EBADMSG;
+		}
+	}
+	json_object_put(answer);
+	return ret;
+}
+
+int check_service(const char *name, const struct kho_manifest *to,
+		  const struct kho_check_opts *opts, struct kho_report **report,
+		  struct kho_error *err)
+{
+	struct kho_error why;
+	struct service from;
+	int ret = service_read(name, &from, err);
+
+	if (ret)
+		return ret;
+	ret = from.pid ? check_inside(&from, to, opts, report, &why) : -ENOENT;
+	if (ret) {
+		if (from.pid)
+			say("check: %s: what its program would say is not known: "
+			    "%s",
+			    name, why.text);
+		ret = check_outside(&from, to, opts, report, err);
+	}
+	service_free(&from);
+	return ret;
+}
+
 static int check_file(const char *from, const struct kho_manifest *to,
+		      const struct kho_check_opts *opts,
 		      struct kho_report **report, struct kho_error *err)
 {
 	struct kho_manifest *manifest;
@@ -113,11 +171,18 @@ static int check_file(const char *from, const struct kho_manifest *to,
 
 	if (ret)
 		return ret;
-	ret = kho_check_manifests(manifest, to, report);
+	ret = kho_check_manifests(manifest, to, opts, report);
 	if (ret)
 		kho_fail(err, ret, "out of memory");
 	kho_manifest_free(manifest);
 	return ret;
+}
+
+int outcome_exit(enum kho_outcome outcome)
+{
+	return outcome == KHO_OUTCOME_COMPATIBLE ? EXIT_YES :
+	       outcome == KHO_OUTCOME_DEGRADED	 ? EXIT_DEGRADED :
+						   EXIT_NO;
 }
 
 static void print_report_json(const struct kho_report *report)
@@ -128,33 +193,67 @@ static void print_report_json(const struct kho_report *report)
 	free(text);
 }
 
-int cmd_check(int argc, char **argv)
+static int check(char **argv, const struct kho_check_opts *opts, bool json)
 {
-	struct verb_options options = { 0 };
 	struct kho_manifest *to;
 	struct kho_report *report;
 	struct kho_error err;
 	int ret;
 
-	if (!parse_options("check", help, argc, argv, &options))
-		return options.code;
-	argv += optind;
-	if (argc - optind != 2)
-		return fail_usage("check", "it takes FROM and TO");
 	if (target_manifest(argv[1], &to, &err))
 		return fail("check: %s", err.text);
 	if (is_service(argv[0]))
-		ret = check_service(argv[0], to, &report, &err);
+		ret = check_service(argv[0], to, opts, &report, &err);
 	else
-		ret = check_file(argv[0], to, &report, &err);
+		ret = check_file(argv[0], to, opts, &report, &err);
 	kho_manifest_free(to);
 	if (ret)
 		return fail("check: %s", err.text);
-	if (options.json)
+	if (json)
 		print_report_json(report);
 	else
 		kho_report_print(report, stdout, want_color());
-	ret = report->compatible ? EXIT_YES : EXIT_NO;
+	ret = outcome_exit(report->outcome);
 	kho_report_free(report);
 	return ret;
+}
+
+int cmd_check(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "allow-degraded", no_argument, NULL, 'd' },
+		{ "profile", required_argument, NULL, 'p' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct kho_check_opts opts = { 0 };
+	struct kho_profile *profile = NULL;
+	struct kho_error err;
+	bool json = false;
+	int c, code;
+
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+		if (c == 'd') {
+			opts.allow_degraded = true;
+		} else if (c == 'j') {
+			json = true;
+		} else if (c == 'h') {
+			fputs(help, stdout);
+			free(profile);
+			return EXIT_YES;
+		} else if (c != 'p') {
+			free(profile);
+			return fail_option("check", c, argv);
+		} else {
+			free(profile);
+			if (kho_profile_open(optarg, &profile, &err))
+				return fail("check: %s", err.text);
+		}
+	}
+	opts.profile = profile;
+	code = argc - optind == 2 ? check(argv + optind, &opts, json) :
+				    fail_usage("check", "it takes FROM and TO");
+	free(profile);
+	return code;
 }

@@ -10,7 +10,7 @@
 #include "control.h"
 #include "kho.h"
 
-#define REQUEST_MAX 65536
+#define REQUEST_MAX (1u << 20)
 
 /* The supervisor has other things to do than to wait for a client. */
 #define REQUEST_TIMEOUT_MS 200
@@ -95,6 +95,8 @@ int control_receive(int listener, struct replacement *replacement)
 	    get_text(json, "program")[0] == '/') {
 		replacement->program = must(strdup(get_text(json, "program")));
 		replacement->argv = read_argv(argv);
+		replacement->allow_degraded = json_object_get_boolean(
+			json_object_object_get(json, "allow_degraded"));
 	}
 	if (replacement->program && (!argv || replacement->argv)) {
 		json_object_put(json);

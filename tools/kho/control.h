@@ -7,6 +7,7 @@
 #ifndef TOOLS_KHO_CONTROL_H
 #define TOOLS_KHO_CONTROL_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include <kho/error.h>
@@ -16,11 +17,13 @@
  * @sock: who asked; answered and closed with control_answer()
  * @program: absolute path; to free()
  * @argv: its arguments, in one piece to free(); NULL: as before
+ * @allow_degraded: it may start without optional components it cannot read
  */
 struct replacement {
 	int sock;
 	char *program;
 	char **argv;
+	bool allow_degraded;
 };
 
 /*

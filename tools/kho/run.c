@@ -99,6 +99,7 @@ struct run {
 	sigset_t old_mask;
 	struct rlimit old_limit;
 	unsigned int stop_ms;
+	bool allow_degraded; /* for the program that was asked for */
 
 	char *program; /* path */
 	int exe; /* its file, opened, so that it stays the same */
@@ -183,6 +184,8 @@ static void be_the_program(const struct run *run, int report)
 		setrlimit(RLIMIT_NOFILE, &limit);
 		signal(SIGPIPE, SIG_DFL);
 		sigprocmask(SIG_SETMASK, &run->old_mask, NULL);
+		if (run->allow_degraded)
+			setenv("KHO_ALLOW_DEGRADED", "1", 1);
 		execute(run, others[0]);
 		ret = -errno;
 	}
@@ -393,6 +396,7 @@ static void adopt(struct run *run, pid_t pid)
 		}
 		free(argv);
 	}
+	run->allow_degraded = false;
 	run->pid = pid;
 	run->ready = false;
 	run->starts++;
@@ -534,6 +538,7 @@ static void on_request(struct run *run)
 	set_program(run, exe, replacement.program, replacement.argv);
 	replacement.program = NULL;
 	replacement.argv = NULL;
+	run->allow_degraded = replacement.allow_degraded;
 	run->delay_ms = 0;
 	ret = start(run);
 	if (ret) {

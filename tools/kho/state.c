@@ -6,8 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <kho/tracker.h>
-
 #include "kho.h"
 #include "state.h"
 
@@ -15,30 +13,35 @@
 #define TRIES 20
 #define PAUSE_US 2000
 
-static int count_folio(uint64_t phys, unsigned int order, void *arg)
+/* The pages of an arena: the tracker's account, and what is known of them. */
+static int read_memory(const struct kho_mem *mem, struct snapshot *snapshot,
+		       struct kho_error *err)
 {
-	struct snapshot *snapshot = arg;
+	const struct kho_state *state = snapshot->state;
+	struct memory *memory = &snapshot->memory;
+	int ret = memory_read(memory, mem, state->tracker, err);
 
-	(void)phys;
-	snapshot->folios[order]++;
+	if (ret)
+		return ret;
+	memory_reach(memory, memory_use(memory, USE_SUPER, "/", "superblock"),
+		     0, 1);
+	memory_reach_object(memory,
+			    memory_use(memory, USE_TREE, "/", "root FDT"),
+			    snapshot->info.fdt, snapshot->info.fdt_size);
+	for (size_t i = 0; i < state->n; i++) {
+		const struct kho_state_subtree *subtree = &state->subtrees[i];
+
+		memory_reach(memory,
+			     memory_use(memory, USE_BLOB, subtree->name,
+					"blob"),
+			     subtree->phys, subtree->size);
+	}
 	return 0;
 }
 
-static int count_node(uint64_t phys, void *arg)
-{
-	struct snapshot *snapshot = arg;
-
-	(void)phys;
-	snapshot->nodes++;
-	return 0;
-}
-
-static int read_once(const struct kho_arena_view *view, bool count,
+static int read_once(const struct kho_arena_view *view, unsigned int what,
 		     struct snapshot *snapshot, struct kho_error *err)
 {
-	const struct kho_tracker_walk walk = { .folio = count_folio,
-					       .node = count_node,
-					       .arg = snapshot };
 	const struct kho_mem *mem = kho_arena_view_mem(view);
 	struct kho_arena_info after;
 	int ret;
@@ -53,9 +56,11 @@ static int read_once(const struct kho_arena_view *view, bool count,
 		return ret;
 	ret = kho_state_read(mem, snapshot->info.fdt, snapshot->info.fdt_size,
 			     &snapshot->state, err);
-	if (!ret && count)
-		ret = kho_tracker_walk(mem, snapshot->state->tracker, &walk,
-				       err);
+	if (!ret && what & SNAPSHOT_MEMORY)
+		ret = read_memory(mem, snapshot, err);
+	if (!ret && what & SNAPSHOT_USED)
+		ret = kho_state_used(mem, snapshot->state, &snapshot->used,
+				     &snapshot->n_used, err);
 	if (!ret)
 		ret = kho_arena_view_info(view, &after, err);
 	if (!ret && after.seq != snapshot->info.seq)
@@ -65,7 +70,7 @@ static int read_once(const struct kho_arena_view *view, bool count,
 	return ret;
 }
 
-int snapshot_read(int fd, bool count, struct snapshot *snapshot,
+int snapshot_read(int fd, unsigned int what, struct snapshot *snapshot,
 		  struct kho_error *err)
 {
 	struct kho_arena_view *view;
@@ -79,7 +84,7 @@ int snapshot_read(int fd, bool count, struct snapshot *snapshot,
 		ret = kho_arena_view(fd, &view, err);
 		if (ret)
 			return ret;
-		ret = read_once(view, count, snapshot, err);
+		ret = read_once(view, what, snapshot, err);
 		kho_arena_view_close(view);
 	}
 	if (!ret && !fstat(fd, &st))
@@ -90,5 +95,8 @@ int snapshot_read(int fd, bool count, struct snapshot *snapshot,
 void snapshot_free(struct snapshot *snapshot)
 {
 	free(snapshot->state);
+	free(snapshot->used);
+	memory_free(&snapshot->memory);
 	snapshot->state = NULL;
+	snapshot->used = NULL;
 }

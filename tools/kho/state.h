@@ -3,39 +3,44 @@
 #ifndef TOOLS_KHO_STATE_H
 #define TOOLS_KHO_STATE_H
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <kho/arena.h>
 #include <kho/error.h>
 #include <kho/tree.h>
 
-/* Orders that a folio can have. */
-#define ORDERS 64
+#include "memory.h"
 
 /*
  * struct snapshot - what is in an arena
  * @info: the superblock
  * @allocated: bytes of memory that the file takes
  * @state: the root FDT
- * @folios: preserved, by order
- * @nodes: pages of the tracker
+ * @memory: what is preserved, and what the tree points to; with
+ *          SNAPSHOT_MEMORY
+ * @used: the composites in it; with SNAPSHOT_USED
+ * @n_used: how many
  */
 struct snapshot {
 	struct kho_arena_info info;
 	uint64_t allocated;
 	struct kho_state *state;
-	uint64_t folios[ORDERS];
-	uint64_t nodes;
+	struct memory memory;
+	struct kho_used *used;
+	size_t n_used;
 };
 
+#define SNAPSHOT_MEMORY (1u << 0)
+#define SNAPSHOT_USED (1u << 1)
+
 /*
- * Reads an arena; with @count, the tracker too. A program that uses it may
- * change it meanwhile: what does not fit together is read again.
+ * Reads an arena; @what: SNAPSHOT_*. A program that uses it may change it
+ * meanwhile: what does not fit together is read again.
  *
  * Return: 0 or a negative errno; then there is nothing to free.
  */
-int snapshot_read(int fd, bool count, struct snapshot *snapshot,
+int snapshot_read(int fd, unsigned int what, struct snapshot *snapshot,
 		  struct kho_error *err);
 
 void snapshot_free(struct snapshot *snapshot);

@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <kho/check.h>
 #include <kho/update.h>
 
+#include "ask.h"
 #include "check.h"
 #include "kho.h"
 #include "runtime.h"
@@ -23,30 +23,32 @@
 /* What an update may take beyond its two timeouts: freeze, commit, answer. */
 #define SLACK_MS 5000
 
-/* After a program's sudden death: until the supervisor has seen to it. */
-#define AFTERMATH_TRIES 50
-#define AFTERMATH_PAUSE_US 100000
-
-#define ANSWER_MAX (1u << 20)
-
 #define READY_PAUSE_MS 20
 
 static const char help[] =
-	"Usage: kho update [--timeout S] [--json] NAME PROGRAM [-- ARGS...]\n"
+	"Usage: kho update [--timeout S] [--allow-degraded] [--profile FILE] [--json]\n"
+	"                  NAME PROGRAM [-- ARGS...]\n"
 	"\n"
 	"Replaces the program of the service NAME by PROGRAM, which takes over its\n"
 	"state and its open files. PROGRAM's manifest is checked against the state\n"
-	"first. Whatever goes wrong, the old program serves on and nothing is lost.\n"
+	"first: both agree on the highest version of each component that the one can\n"
+	"write and the other can read. Whatever goes wrong, the old program serves on\n"
+	"and nothing is lost.\n"
 	"When the old program dies at each start, PROGRAM is started in its place.\n"
 	"\n"
-	"  --timeout S  seconds that PROGRAM has to start, and again to get ready (10)\n"
-	"  --json       for programs; see docs/schemas.md, kho-update\n"
-	"  --help       this text\n"
-	"  -- ARGS...   PROGRAM's arguments; without --, those of the old program\n"
+	"  --timeout S       seconds that PROGRAM has to start, and again to get ready\n"
+	"                    (10)\n"
+	"  --allow-degraded  consent that PROGRAM goes on without optional components\n"
+	"                    that it cannot read; they are carried along for one that can\n"
+	"  --profile FILE    write the versions that the profile pins\n"
+	"  --json            for programs; see docs/schemas.md, kho-update\n"
+	"  --help            this text\n"
+	"  -- ARGS...        PROGRAM's arguments; without --, those of the old program\n"
 	"\n"
 	"Exit: 0 PROGRAM serves; 1 it was refused or failed, the old one serves;\n"
 	"2 cannot tell: there is no such service, PROGRAM is missing, cannot be executed\n"
-	"or has no manifest, or the old program does not answer.\n"
+	"or has no manifest, or the old program does not answer; 3 PROGRAM serves,\n"
+	"without optional components.\n"
 	"\n"
 	"Example: kho update cache ./cache-v2\n";
 
@@ -55,6 +57,8 @@ struct update {
 	char *program;
 	char **args; /* after --, NULL: not given */
 	unsigned int timeout_ms;
+	struct kho_check_opts how; /* consent and pins */
+	struct kho_profile *profile; /* to free */
 	bool json;
 	struct service service;
 	struct kho_error err;
@@ -82,6 +86,7 @@ static struct json_object *make_request(const struct update *update)
 	add_text(json, "request", "update");
 	add_text(json, "program", update->program);
 	add_number(json, "timeout_ms", update->timeout_ms);
+	add_consent(json, &update->how);
 	if (update->args) {
 		argv = must(json_object_new_array());
 		json_object_array_add(argv,
@@ -94,160 +99,14 @@ static struct json_object *make_request(const struct update *update)
 	return json;
 }
 
-/* What became of a service whose program went silent for good? */
-static int explain_silence(struct update *update)
-{
-	pid_t old = update->service.pid;
-	struct service now = { 0 };
-	int ret = 0;
-
-	for (int i = 0; i < AFTERMATH_TRIES; i++) {
-		service_free(&now);
-		ret = service_read(update->name, &now, NULL);
-		if (ret || (now.pid != old && !strcmp(now.state, "serving")))
-			break;
-		usleep(AFTERMATH_PAUSE_US);
-	}
-	if (ret)
-		kho_fail(&update->err, -ECONNRESET,
-			 "process %d died during the update, and the service "
-			 "has ended",
-			 old);
-	else if (now.pid == old)
-		kho_fail(&update->err, -ECONNRESET,
-			 "process %d hung up without an answer; it is %s", old,
-			 now.state);
-	else
-		kho_fail(&update->err, -ECONNRESET,
-			 "process %d died during the update; the service is "
-			 "%s now with %s: see 'kho list'",
-			 old, now.state, now.program);
-	service_free(&now);
-	return -ECONNRESET;
-}
-
-static int receive_answer(struct update *update, int sock,
-			  struct json_object **answer)
-{
-	char *text = must(malloc(ANSWER_MAX + 1));
-	ssize_t len = recv(sock, text, ANSWER_MAX, 0);
-	int ret = len < 0 ? -errno : 0;
-
-	if (len > 0) {
-		text[len] = 0;
-		*answer = json_tokener_parse(text);
-		if (!json_object_is_type(*answer, json_type_object))
-			ret = kho_fail(&update->err, -EBADMSG,
-				       "process %d gave an answer that cannot "
-				       "be understood",
-				       update->service.pid);
-	} else if (ret == -EAGAIN) {
-		kho_fail(&update->err, ret,
-			 "no answer in %.0f s: the program is busy, does not "
-			 "call kho_poll(), or does not run: see 'kho list'; "
-			 "an update that has begun goes on",
-			 (2. * update->timeout_ms + SLACK_MS) / 1000);
-	} else {
-		ret = explain_silence(update);
-	}
-	free(text);
-	return ret;
-}
-
-static int ask(struct update *update, struct json_object **answer)
-{
-	struct json_object *request;
-	struct folder folder;
-	const char *text;
-	int sock, ret, size;
-
-	ret = folder_open(&folder, update->name, &update->err);
-	if (ret)
-		return ret;
-	sock = folder_connect(&folder, "control", SOCK_SEQPACKET,
-			      2 * update->timeout_ms + SLACK_MS, &update->err);
-	folder_close(&folder);
-	if (sock < 0)
-		return sock;
-	request = make_request(update);
-	text = must(
-		(void *)(uintptr_t)
-			json_object_to_json_string_ext(request,
-						       JSON_C_TO_STRING_PLAIN));
-	size = (int)strlen(text) + 4096;
-	setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if (send(sock, text, strlen(text), MSG_NOSIGNAL) < 0)
-		ret = errno == EPIPE ? explain_silence(update) :
-				       kho_fail(&update->err, -errno,
-						"cannot send the request: %s",
-						strerror(errno));
-	else
-		ret = receive_answer(update, sock, answer);
-	json_object_put(request);
-	close(sock);
-	return ret;
-}
-
-static void read_range(struct json_object *json, const char *key,
-		       struct kho_range *range)
-{
-	struct json_object *value = json_object_object_get(json, key);
-
-	range->min = (uint32_t)json_object_get_int64(
-		json_object_object_get(value, "min"));
-	range->max = (uint32_t)json_object_get_int64(
-		json_object_object_get(value, "max"));
-}
-
-static void read_text(struct json_object *json, const char *key, char *buf,
-		      size_t size)
-{
-	const char *text =
-		json_object_get_string(json_object_object_get(json, key));
-
-	snprintf(buf, size, "%s", text ? text : "");
-}
-
-static void read_finding(struct json_object *json, struct kho_finding *finding)
-{
-	char verdict[16];
-
-	read_text(json, "name", finding->name, sizeof(finding->name));
-	read_text(json, "verdict", verdict, sizeof(verdict));
-	finding->verdict = KHO_UNKNOWN;
-	for (int v = KHO_OK; v <= KHO_UNKNOWN; v++)
-		if (!strcmp(verdict, kho_verdict_name((enum kho_verdict)v)))
-			finding->verdict = (enum kho_verdict)v;
-	finding->version = (uint32_t)json_object_get_int64(
-		json_object_object_get(json, "version"));
-	read_range(json, "writer", &finding->writer);
-	read_range(json, "reader", &finding->reader);
-	read_text(json, "needed_by", finding->needed_by,
-		  sizeof(finding->needed_by));
-	read_text(json, "reason", finding->reason, sizeof(finding->reason));
-}
-
 /* A kho-report document, for people, when it is what made it fail. */
 static void print_refusal(struct json_object *json)
 {
-	struct json_object *array = json_object_object_get(json, "components");
-	struct kho_report report = { 0 };
-	char from[256], to[256];
+	struct kho_report *report = report_read(json);
 
-	if (!json_object_is_type(array, json_type_array) ||
-	    json_object_get_boolean(json_object_object_get(json, "compatible")))
-		return;
-	read_text(json, "from", from, sizeof(from));
-	read_text(json, "to", to, sizeof(to));
-	report.from = from;
-	report.to = to;
-	report.n = json_object_array_length(array);
-	report.findings = must(calloc(report.n + 1, sizeof(*report.findings)));
-	for (size_t i = 0; i < report.n; i++)
-		read_finding(json_object_array_get_idx(array, i),
-			     report.findings + i);
-	kho_report_print(&report, stdout, want_color());
-	free(report.findings);
+	if (report && report->outcome == KHO_OUTCOME_INCOMPATIBLE)
+		kho_report_print(report, stdout, want_color());
+	kho_report_free(report);
 }
 
 static int get_int(struct json_object *json, const char *key)
@@ -308,6 +167,21 @@ static int refused(const struct update *update, struct json_object *answer)
 	return EXIT_NO;
 }
 
+static int ask(struct update *update, struct json_object **answer)
+{
+	struct json_object *request = make_request(update);
+	int ret = ask_program(&update->service, request,
+			      2 * update->timeout_ms + SLACK_MS, answer,
+			      &update->err);
+
+	json_object_put(request);
+	if (ret == -EAGAIN)
+		strncat(update->err.text, "; an update that has begun goes on",
+			sizeof(update->err.text) - strlen(update->err.text) -
+				1);
+	return ret;
+}
+
 /*
  * The supervisor has started it: does it get ready? If that takes longer than
  * we wait, it may still.
@@ -340,33 +214,45 @@ static int await_ready(struct update *update, struct json_object *answer)
 			update->program, pid);
 }
 
+/* PROGRAM serves: does it go without something? */
+static int updated(const struct update *update, struct json_object *answer)
+{
+	struct kho_report *report =
+		report_read(json_object_object_get(answer, "report"));
+	bool degraded = report && report->outcome == KHO_OUTCOME_DEGRADED;
+	int frozen_us = get_int(answer, "frozen_us");
+	char summary[KHO_ERROR_SIZE];
+
+	if (update->json)
+		print_result_json(update, "updated", answer);
+	else if (update->service.pid)
+		printf("%s: updated to %s (pid %d -> %d), frozen %.1f ms\n",
+		       update->name, update->program, update->service.pid,
+		       get_int(answer, "pid"), frozen_us / 1000.);
+	else
+		printf("%s: updated to %s (pid %d), nothing ran before\n",
+		       update->name, update->program, get_int(answer, "pid"));
+	if (degraded) {
+		kho_report_summary(report, summary, sizeof(summary));
+		say("update: %s: degraded: %s", update->name, summary);
+	}
+	kho_report_free(report);
+	return degraded ? EXIT_DEGRADED : EXIT_YES;
+}
+
 static int conclude(struct update *update, struct json_object *answer)
 {
-	const char *result = json_object_get_string(
-		json_object_object_get(answer, "result"));
-	int frozen_us = get_int(answer, "frozen_us");
+	char result[16];
 
 	/* Another update may have come first: it is not who was there before. */
 	if (get_int(answer, "old_pid"))
 		update->service.pid = get_int(answer, "old_pid");
 
-	if (result && !strcmp(result, "updated") && !update->service.pid &&
-	    await_ready(update, answer))
-		return refused(update, answer);
-	if (result && !strcmp(result, "updated")) {
-		if (update->json)
-			print_result_json(update, result, answer);
-		else if (update->service.pid)
-			printf("%s: updated to %s (pid %d -> %d), frozen %.1f ms\n",
-			       update->name, update->program,
-			       update->service.pid, get_int(answer, "pid"),
-			       frozen_us / 1000.);
-		else
-			printf("%s: updated to %s (pid %d), nothing ran before\n",
-			       update->name, update->program,
-			       get_int(answer, "pid"));
-		return EXIT_YES;
-	}
+	read_text(answer, "result", result, sizeof(result));
+	if (!strcmp(result, "updated"))
+		return update->service.pid || !await_ready(update, answer) ?
+			       updated(update, answer) :
+			       refused(update, answer);
 	update->err.code = -get_int(answer, "errno");
 	read_text(answer, "error", update->err.text, sizeof(update->err.text));
 	return refused(update, answer);
@@ -385,11 +271,11 @@ static int check_custody(struct update *update, int *code)
 	int ret = kho_manifest_open(update->program, &manifest, &update->err);
 
 	if (!ret) {
-		ret = check_service(update->name, manifest, &report,
-				    &update->err);
+		ret = check_service(update->name, manifest, &update->how,
+				    &report, &update->err);
 		kho_manifest_free(manifest);
 	}
-	if (ret || report->compatible) {
+	if (ret || report->outcome != KHO_OUTCOME_INCOMPATIBLE) {
 		kho_report_free(report);
 		return ret;
 	}
@@ -406,10 +292,22 @@ static int check_custody(struct update *update, int *code)
 	return 1;
 }
 
+static int read_profile(struct update *update, const char *path)
+{
+	free(update->profile);
+	update->profile = NULL;
+	if (kho_profile_open(path, &update->profile, &update->err))
+		return update->err.code;
+	update->how.profile = update->profile;
+	return 0;
+}
+
 static int parse(struct update *update, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "timeout", required_argument, NULL, 't' },
+		{ "allow-degraded", no_argument, NULL, 'd' },
+		{ "profile", required_argument, NULL, 'p' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -426,6 +324,11 @@ static int parse(struct update *update, int argc, char **argv)
 	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (c == 'j') {
 			update->json = true;
+		} else if (c == 'd') {
+			update->how.allow_degraded = true;
+		} else if (c == 'p') {
+			if (read_profile(update, optarg))
+				return fail("update: %s", update->err.text);
 		} else if (c == 'h') {
 			fputs(help, stdout);
 			return -1;
@@ -469,6 +372,7 @@ int cmd_update(int argc, char **argv)
 		code = conclude(&update, answer);
 	json_object_put(answer);
 	service_free(&update.service);
+	free(update.profile);
 	free(update.program);
 	return code;
 }

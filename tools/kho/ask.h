@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* Asking a service's program through its socket, see docs/schemas.md, "control". */
+#ifndef TOOLS_KHO_ASK_H
+#define TOOLS_KHO_ASK_H
+
+#include <kho/check.h>
+
+#include "kho.h"
+#include "runtime.h"
+
+/*
+ * Sends a request and waits for the answer.
+ * @answer: to json_object_put()
+ *
+ * Return: 0; -EAGAIN when there was no answer in time; -ECONNRESET when the
+ * program hung up or died, as @err says; another negative errno.
+ */
+int ask_program(const struct service *service, struct json_object *request,
+		unsigned int timeout_ms, struct json_object **answer,
+		struct kho_error *err);
+
+/* Adds consent and pins to a request. */
+void add_consent(struct json_object *request,
+		 const struct kho_check_opts *opts);
+
+/* A member that is a string, "" when there is none; cut to @size. */
+void read_text(struct json_object *json, const char *key, char *buf,
+	       size_t size);
+
+/* A kho-report document; NULL when it is none. Free with kho_report_free(). */
+struct kho_report *report_read(struct json_object *json);
+
+#endif
