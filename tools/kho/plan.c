@@ -1,0 +1,659 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * kho plan: a chain of updates when there is no direct one.
+ *
+ * When FROM is a service, its first update is judged by what is in its arena:
+ * seen from outside for every class, because that is quick; then its program
+ * is asked about the one that the plan begins with. If it says no, there is
+ * another plan.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "kho.h"
+#include "runtime.h"
+#include "target.h"
+#include "targets.h"
+
+/* Columns of a line of tokens. */
+#define WIDTH 78
+
+static const char help[] =
+	"Usage: kho plan [--allow-degraded] [--profile FILE] [--json] FROM TO\n"
+	"                [--targets FILE] [--via TARGET...]\n"
+	"\n"
+	"Finds the shortest chain of updates that leads from FROM to TO through the given\n"
+	"TARGETs, and the versions that each update would write. When there is none, says\n"
+	"how far one gets, what is missing, and which program would bridge it. Nothing is\n"
+	"run.\n"
+	"\n"
+	"FROM, TO and TARGETs are programs' files, kernel images, manifests (JSON), NAMEs\n"
+	"of services in custody, or running, the kernel. When FROM is a service, what its\n"
+	"arena really contains counts for the first update; otherwise all that a program\n"
+	"could write.\n"
+	"\n"
+	"  --via TARGET...   programs that can come in between; after FROM and TO\n"
+	"  --targets FILE    more of them, one in a line; - is standard input; lines\n"
+	"                    that are empty or begin with # say nothing\n"
+	"  --allow-degraded  consent to go on without optional components\n"
+	"  --profile FILE    write the versions that the profile pins\n"
+	"  --json            for programs; see docs/schemas.md, kho-plan\n"
+	"  --help            this text\n"
+	"\n"
+	"Exit: 0 there is a chain, 1 there is none, 2 cannot tell: a TARGET cannot be\n"
+	"read, so that there may be a shorter one, 3 there is one, without optional\n"
+	"components.\n"
+	"\n"
+	"Example: kho plan cache ./cache-v4 --via ./cache-v2 ./cache-v3\n";
+
+/**
+ * struct plan - what was asked, and what came out
+ * @options: how
+ * @targets: FROM, TO and those in between
+ * @service: FROM, when it is one; its name is NULL otherwise
+ * @first: per class, what FROM's arena says; NULL: it is no service
+ * @from: class of FROM
+ * @to: class of TO
+ * @found: the chain, or the gap
+ */
+struct plan {
+	struct targets_options options;
+	struct targets targets;
+	struct service service;
+	struct kho_fleet_answer *first;
+	size_t from;
+	size_t to;
+	struct kho_fleet_plan found;
+};
+
+static const char *name_of(const struct plan *plan, size_t class)
+{
+	return plan->targets.classes[class].members[0];
+}
+
+/* A list can have FROM and TO once more. */
+static bool is_other(const struct target_class *class, size_t member)
+{
+	return strcmp(class->members[member], class->members[0]) != 0;
+}
+
+/* Of an update. NULL, and why not was said. */
+static struct kho_report *update_report(const struct plan *plan, size_t from,
+					size_t to)
+{
+	const struct kho_manifest *manifest =
+		plan->targets.classes[to].manifest;
+	const struct kho_check_opts *opts = &plan->options.opts;
+	struct kho_report *report;
+	struct kho_error err;
+
+	if (!plan->first || from != plan->from)
+		return targets_report(&plan->targets, from, to, opts);
+	if (!check_service(plan->service.name, manifest, opts, &report, &err))
+		return report;
+	fail("plan: %s", err.text);
+	return NULL;
+}
+
+static bool ask_first(struct plan *plan)
+{
+	size_t n = plan->targets.n_classes;
+	struct kho_report *report;
+	struct kho_error err;
+
+	plan->first = must(calloc(n, sizeof(*plan->first)));
+	for (size_t i = 0; i < n; i++) {
+		if (check_outside(&plan->service,
+				  plan->targets.classes[i].manifest,
+				  &plan->options.opts, &report, &err)) {
+			fail("plan: %s", err.text);
+			return false;
+		}
+		plan->first[i].outcome = report->outcome;
+		kho_report_free(report);
+	}
+	return true;
+}
+
+static void search(struct plan *plan)
+{
+	free(plan->found.classes);
+	if (kho_fleet_plan(plan->targets.fleet, plan->from, plan->to,
+			   plan->first, &plan->found))
+		must(NULL);
+}
+
+/* Until the program itself agrees with the first update. */
+static bool search_service(struct plan *plan)
+{
+	bool *asked = must(calloc(plan->targets.n_classes, sizeof(*asked)));
+	bool ok = ask_first(plan), agreed = false;
+
+	while (ok && !agreed) {
+		struct kho_report *report;
+		size_t next;
+
+		search(plan);
+		next = plan->found.n > 1 ? plan->found.classes[1] : plan->from;
+		/* A state may change while we ask, but not for ever. */
+		if (next == plan->from || asked[next])
+			break;
+		asked[next] = true;
+		report = update_report(plan, plan->from, next);
+		ok = report;
+		agreed = ok && report->outcome == plan->first[next].outcome;
+		if (ok)
+			plan->first[next].outcome = report->outcome;
+		kho_report_free(report);
+	}
+	free(asked);
+	return ok;
+}
+
+/* A chain between two classes that have one, as text; to free(). */
+static char *chain_text(const struct plan *plan, size_t from, size_t to)
+{
+	struct kho_fleet_plan chain;
+	char *text = NULL;
+	size_t size;
+	FILE *out = must(open_memstream(&text, &size));
+
+	if (kho_fleet_plan(plan->targets.fleet, from, to,
+			   from == plan->from ? plan->first : NULL, &chain))
+		must(NULL);
+	for (size_t i = 0; i < chain.n; i++)
+		fprintf(out, "%s%s", i ? " -> " : "",
+			name_of(plan, chain.classes[i]));
+	free(chain.classes);
+	if (fclose(out))
+		must(NULL);
+	return text;
+}
+
+/* ---- What would bridge a gap ---- */
+
+/**
+ * struct bridge - how a program could bridge one component
+ * @reads: version
+ * @writes: version; 0: it does without the component
+ */
+struct bridge {
+	uint32_t reads;
+	uint32_t writes;
+};
+
+/* From what is there to what is read, the nearest two. False: they meet. */
+static bool nearest(const struct kho_range *write, const struct kho_range *read,
+		    struct bridge *bridge)
+{
+	if (write->max < read->min)
+		*bridge = (struct bridge){ write->max, read->min };
+	else if (write->min > read->max)
+		*bridge = (struct bridge){ write->min, read->max };
+	else
+		return false;
+	return true;
+}
+
+/* False: no other version of it would help. */
+static bool bridge_of(const struct kho_finding *f, struct bridge *bridge)
+{
+	const struct kho_range *w = &f->writer;
+	const struct kho_range pin = { f->pin, f->pin };
+
+	if (f->verdict != KHO_INCOMPATIBLE && f->verdict != KHO_UNKNOWN)
+		return false;
+	if (f->pin)
+		w = &pin;
+	if (!w->max)
+		return false;
+	if (!f->reader.max) {
+		*bridge = (struct bridge){ .reads = w->max };
+		return true;
+	}
+	return nearest(w, &f->reader, bridge);
+}
+
+static void list_tokens(FILE *out, const char *verb,
+			const struct kho_report *report, int which,
+			bool *something)
+{
+	bool first = true;
+
+	for (size_t i = 0; i < report->n; i++) {
+		const struct kho_finding *f = &report->findings[i];
+		struct bridge bridge;
+
+		if (!bridge_of(f, &bridge) ||
+		    (which == 'w' && !bridge.writes) ||
+		    (which == 'x' && bridge.writes))
+			continue;
+		fputs(!first ? ", " : *something ? " and " : "", out);
+		if (first)
+			fprintf(out, "%s ", verb);
+		if (which == 'x')
+			fputs(f->name, out);
+		else
+			fprintf(out, "%s-v%u", f->name,
+				which == 'r' ? bridge.reads : bridge.writes);
+		first = false;
+		*something = true;
+	}
+}
+
+/* "reads a-v1, b-v2 and writes a-v3 and does without b", to free(), or NULL. */
+static char *bridge_text(const struct kho_report *report)
+{
+	bool something = false;
+	char *text = NULL;
+	size_t size;
+	FILE *out = must(open_memstream(&text, &size));
+
+	list_tokens(out, "reads", report, 'r', &something);
+	list_tokens(out, "writes", report, 'w', &something);
+	list_tokens(out, "does without", report, 'x', &something);
+	if (fclose(out))
+		must(NULL);
+	if (something)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* ---- For people ---- */
+
+static void print_name(const char *name)
+{
+	char *text = printable(name);
+
+	fputs(text, stdout);
+	free(text);
+}
+
+/* The versions of an update: the dropped first, as in its report. */
+static void print_versions(const struct kho_report *report)
+{
+	char token[KHO_TOKEN_SIZE + 16];
+	int column = 0, width;
+
+	for (size_t i = 0; i < report->n; i++) {
+		const struct kho_finding *f = &report->findings[i];
+
+		if (f->verdict == KHO_DROPPED)
+			width = snprintf(token, sizeof(token), "%s (dropped)",
+					 f->name);
+		else
+			width = snprintf(token, sizeof(token), "%s-v%u%s",
+					 f->name, f->version,
+					 f->verdict == KHO_OLDER ? " (older)" :
+								   "");
+		if (column && column + 2 + width > WIDTH) {
+			printf(",\n");
+			column = 0;
+		}
+		column += printf("%s%s", column ? ", " : "       ", token);
+	}
+	putchar('\n');
+}
+
+static void print_update(const struct plan *plan, size_t number,
+			 const struct kho_report *report)
+{
+	size_t from = plan->found.classes[number - 1];
+	size_t to = plan->found.classes[number];
+	const struct target_class *class = &plan->targets.classes[to];
+	size_t others = 0;
+
+	for (size_t i = 1; i < class->n; i++)
+		others += is_other(class, i);
+
+	printf("  %zu. ", number);
+	print_name(name_of(plan, from));
+	printf(" -> ");
+	print_name(name_of(plan, to));
+	if (others)
+		printf(" (or one of %zu more that say the same)", others);
+	putchar('\n');
+	print_versions(report);
+}
+
+static void print_head(const struct plan *plan)
+{
+	size_t n = plan->found.n, degraded = plan->found.degraded;
+
+	if (!n)
+		printf("no chain of updates: ");
+	else if (n == 1)
+		printf("no update needed, they write and read the same: ");
+	else
+		printf("%zu update%s", n - 1, n > 2 ? "s" : "");
+	if (n > 1 && degraded)
+		printf(" (%zu degraded)", degraded);
+	if (n > 1)
+		printf(": ");
+	print_name(name_of(plan, plan->from));
+	printf(" -> ");
+	print_name(name_of(plan, plan->to));
+	putchar('\n');
+}
+
+static void print_gap(const struct plan *plan, const struct kho_report *report)
+{
+	const struct kho_fleet_plan *found = &plan->found;
+	char *before = chain_text(plan, plan->from, found->gap_from);
+	char *after = chain_text(plan, found->gap_to, plan->to);
+	char *bridge = bridge_text(report);
+
+	printf("  %zu of %zu classes can be reached", found->reached,
+	       plan->targets.n_classes);
+	if (found->gap_from != plan->from) {
+		printf("; nearest comes ");
+		print_name(before);
+	}
+	printf("\n  least is missing from ");
+	print_name(name_of(plan, found->gap_from));
+	printf(" to ");
+	print_name(after);
+	printf(":\n");
+	for (size_t i = 0; i < report->n; i++) {
+		const struct kho_finding *f = &report->findings[i];
+
+		if (f->verdict != KHO_INCOMPATIBLE && f->verdict != KHO_UNKNOWN)
+			continue;
+		printf("    %s: ", f->name);
+		print_name(f->reason);
+		putchar('\n');
+	}
+	if (bridge)
+		printf("  a program that %s would bridge it\n", bridge);
+	free(before);
+	free(after);
+	free(bridge);
+}
+
+static bool print_plan(const struct plan *plan)
+{
+	const struct kho_fleet_plan *found = &plan->found;
+	struct kho_report *report;
+
+	print_head(plan);
+	for (size_t i = 1; i < found->n; i++) {
+		report = update_report(plan, found->classes[i - 1],
+				       found->classes[i]);
+		if (!report)
+			return false;
+		print_update(plan, i, report);
+		kho_report_free(report);
+	}
+	if (found->n)
+		return true;
+	report = update_report(plan, found->gap_from, found->gap_to);
+	if (!report)
+		return false;
+	print_gap(plan, report);
+	kho_report_free(report);
+	return true;
+}
+
+/* ---- For programs ---- */
+
+static struct json_object *finding_json(const struct kho_finding *f)
+{
+	struct json_object *json = must(json_object_new_object());
+
+	add_text(json, "name", f->name);
+	add_text(json, "verdict", kho_verdict_name(f->verdict));
+	if (f->version)
+		add_number(json, "version", f->version);
+	else
+		add_text(json, "version", NULL);
+	return json;
+}
+
+static struct json_object *update_json(const struct plan *plan, size_t to,
+				       const struct kho_report *report)
+{
+	const struct target_class *class = &plan->targets.classes[to];
+	struct json_object *json = must(json_object_new_object());
+	struct json_object *others = must(json_object_new_array());
+	struct json_object *components = must(json_object_new_array());
+
+	for (size_t i = 1; i < class->n; i++)
+		if (is_other(class, i))
+			push_json(others,
+				  json_object_new_string(class->members[i]));
+	for (size_t i = 0; i < report->n; i++)
+		push_json(components, finding_json(&report->findings[i]));
+	add_text(json, "to", class->members[0]);
+	add_json(json, "others", others);
+	add_text(json, "outcome", kho_outcome_name(report->outcome));
+	add_json(json, "components", components);
+	return json;
+}
+
+static struct json_object *missing_json(const struct kho_finding *f)
+{
+	struct json_object *json = finding_json(f);
+	struct bridge bridge;
+
+	add_range(json, "writer", &f->writer);
+	add_range(json, "reader", &f->reader);
+	add_text(json, "needed_by", f->needed_by);
+	add_text(json, "reason", f->reason);
+	if (!bridge_of(f, &bridge)) {
+		add_text(json, "bridge_reads", NULL);
+		add_text(json, "bridge_writes", NULL);
+		return json;
+	}
+	add_number(json, "bridge_reads", bridge.reads);
+	if (bridge.writes)
+		add_number(json, "bridge_writes", bridge.writes);
+	else
+		add_text(json, "bridge_writes", NULL);
+	return json;
+}
+
+static struct json_object *gap_json(const struct plan *plan,
+				    const struct kho_report *report)
+{
+	struct json_object *json = must(json_object_new_object());
+	struct json_object *components = must(json_object_new_array());
+
+	add_text(json, "from", name_of(plan, plan->found.gap_from));
+	add_text(json, "to", name_of(plan, plan->found.gap_to));
+	add_number(json, "reached", plan->found.reached);
+	add_number(json, "classes", plan->targets.n_classes);
+	for (size_t i = 0; i < report->n; i++) {
+		const struct kho_finding *f = &report->findings[i];
+
+		if (f->verdict == KHO_INCOMPATIBLE || f->verdict == KHO_UNKNOWN)
+			push_json(components, missing_json(f));
+	}
+	add_json(json, "components", components);
+	return json;
+}
+
+static const char *outcome_name(const struct plan *plan)
+{
+	return kho_outcome_name(!plan->found.n ? KHO_OUTCOME_INCOMPATIBLE :
+				plan->found.degraded ? KHO_OUTCOME_DEGRADED :
+						       KHO_OUTCOME_COMPATIBLE);
+}
+
+static bool add_updates(const struct plan *plan, struct json_object *updates)
+{
+	const struct kho_fleet_plan *found = &plan->found;
+
+	for (size_t i = 1; i < found->n; i++) {
+		struct kho_report *report = update_report(plan,
+							  found->classes[i - 1],
+							  found->classes[i]);
+
+		if (!report)
+			return false;
+		push_json(updates,
+			  update_json(plan, found->classes[i], report));
+		kho_report_free(report);
+	}
+	return true;
+}
+
+static bool print_plan_json(const struct plan *plan)
+{
+	const struct kho_check_opts *opts = &plan->options.opts;
+	const struct kho_fleet_plan *found = &plan->found;
+	struct json_object *json = new_document("kho-plan");
+	struct json_object *updates = must(json_object_new_array());
+	struct json_object *unreadable = must(json_object_new_array());
+	struct kho_report *report = NULL;
+	bool ok;
+
+	for (size_t i = 0; i < plan->targets.n_unreadable; i++)
+		push_json(unreadable,
+			  json_object_new_string(plan->targets.unreadable[i]));
+	add_text(json, "from", name_of(plan, plan->from));
+	add_text(json, "to", name_of(plan, plan->to));
+	add_json(json, "allow_degraded",
+		 json_object_new_boolean(opts->allow_degraded));
+	add_text(json, "profile", opts->profile ? opts->profile->name : NULL);
+	add_json(json, "unreadable", unreadable);
+	add_text(json, "outcome", outcome_name(plan));
+	ok = add_updates(plan, updates);
+	add_json(json, "updates", updates);
+	if (ok && !found->n) {
+		report = update_report(plan, found->gap_from, found->gap_to);
+		ok = report;
+	}
+	if (report)
+		add_json(json, "gap", gap_json(plan, report));
+	else
+		add_text(json, "gap", NULL);
+	kho_report_free(report);
+	if (ok)
+		print_json(json);
+	else
+		json_object_put(json);
+	return ok;
+}
+
+/* ---- The verb ---- */
+
+/* Adds what was asked about; false: FROM, TO or a list cannot be read. */
+static bool add_targets(struct plan *plan, char **words, size_t n)
+{
+	long from, to;
+
+	from = targets_add(&plan->targets, words[0]);
+	to = targets_add(&plan->targets, words[1]);
+	if (from < 0 || to < 0)
+		return false;
+	plan->from = (size_t)from;
+	plan->to = (size_t)to;
+	for (size_t i = 2; i < n; i++)
+		targets_add(&plan->targets, words[i]);
+	return targets_add_lists(&plan->targets, &plan->options);
+}
+
+static int run(struct plan *plan, char **words, size_t n)
+{
+	struct kho_error err;
+	bool ok;
+
+	if (!add_targets(plan, words, n))
+		return EXIT_UNKNOWN;
+	if (is_service(words[0]) && plan->from != plan->to) {
+		if (service_read(words[0], &plan->service, &err))
+			return fail("plan: %s", err.text);
+		if (!search_service(plan))
+			return EXIT_UNKNOWN;
+	} else {
+		search(plan);
+	}
+	ok = plan->options.json ? print_plan_json(plan) : print_plan(plan);
+	if (!ok || plan->targets.n_unreadable)
+		return EXIT_UNKNOWN;
+	return !plan->found.n	    ? EXIT_NO :
+	       plan->found.degraded ? EXIT_DEGRADED :
+				      EXIT_YES;
+}
+
+/**
+ * struct words - the arguments that are no options
+ * @n: how many
+ * @before: of these, those before --via
+ * @via: --via was there
+ * @words: they
+ */
+struct words {
+	size_t n;
+	size_t before;
+	bool via;
+	char **words;
+};
+
+static void add_word(struct words *words, char *word)
+{
+	words->words[words->n++] = word;
+	words->before += !words->via;
+}
+
+/* False: there is nothing left to do, exit with @code. */
+static bool parse(int argc, char **argv, struct targets_options *options,
+		  struct words *words, int *code)
+{
+	static const struct option known[] = {
+		{ "via", required_argument, NULL, 'v' },
+		{ "allow-degraded", no_argument, NULL, 'd' },
+		{ "profile", required_argument, NULL, 'p' },
+		{ "targets", required_argument, NULL, 't' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int c;
+
+	/* "-": words come in their place, as code 1. */
+	while ((c = getopt_long(argc, argv, "-:h", known, NULL)) != -1) {
+		if (c == 'v')
+			words->via = true;
+		if (c == 'v' || c == 1)
+			add_word(words, optarg);
+		else if (!targets_option(options, "plan", help, c, argv, code))
+			return false;
+	}
+	for (; optind < argc; optind++)
+		add_word(words, argv[optind]);
+	if (words->before == 2)
+		return true;
+	*code = fail_usage("plan", words->before > 2 ?
+					   "what comes between FROM and TO has "
+					   "to stand behind --via" :
+				   words->via ?
+					   "FROM and TO have to stand before "
+					   "--via" :
+					   "it takes FROM and TO");
+	return false;
+}
+
+int cmd_plan(int argc, char **argv)
+{
+	struct words words = {
+		.words = must(calloc((size_t)argc, sizeof(char *))),
+	};
+	struct plan plan = { 0 };
+	int code;
+
+	if (parse(argc, argv, &plan.options, &words, &code)) {
+		targets_init(&plan.targets, "plan", &plan.options.opts);
+		code = run(&plan, words.words, words.n);
+		targets_free(&plan.targets);
+		service_free(&plan.service);
+		free(plan.found.classes);
+		free(plan.first);
+	}
+	targets_options_free(&plan.options);
+	free(words.words);
+	return code;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* Tables for people: aligned, two blanks before each column. */
+#ifndef TOOLS_TABLE_H
+#define TOOLS_TABLE_H
+
+#include <stddef.h>
+
+#define RED "\033[1;31m"
+#define GREEN "\033[32m"
+#define PLAIN "\033[0m"
+
+struct table_cell {
+	char *text;
+	const char *color; /* NULL: none */
+};
+
+/* Cells are added row by row; {.columns = N} is empty. */
+struct table {
+	size_t columns;
+	size_t n;
+	struct table_cell *cells;
+};
+
+void table_cell(struct table *table, const char *color, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Prints and empties it. */
+void table_print(struct table *table);
+
+#endif
