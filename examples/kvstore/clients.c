@@ -29,9 +29,6 @@
 
 #include "kvstore.h"
 
-KHO_COMPONENT(kvclients, .write = { 1, 1 }, .read = { 1, 1 },
-	      .deps = { "block" });
-
 #define SUBTREE "kvclients"
 #define CLIENT_FD "client"
 
@@ -68,6 +65,48 @@ struct kvclients {
 	struct kho_block_root entries;
 	char bytes[];
 };
+
+/* Takes what belongs to a connection from the bytes that are left. */
+static bool take_bytes(uint64_t *left, const struct kvclient *saved)
+{
+	if (saved->in > *left || saved->out > *left - saved->in)
+		return false;
+	*left -= saved->in + saved->out;
+	return true;
+}
+
+static int check_entry(const void *entry, size_t size, uint64_t index,
+		       void *left)
+{
+	(void)size;
+	(void)index;
+	return take_bytes(left, entry) ? 0 : 1;
+}
+
+/* Bytes may be left: a freeze that was killed did not come to all entries. */
+static int check_clients(uint32_t version, const struct kho_blob *blob,
+			 struct kho_error *why)
+{
+	struct kvclients head;
+	uint64_t left;
+	int ret = 1;
+
+	(void)version;
+	if (blob->size >= sizeof(head) &&
+	    !kho_mem_read(blob->mem, blob->phys, &head, sizeof(head))) {
+		left = blob->size - sizeof(head);
+		ret = kho_block_walk(blob->mem, 0, sizeof(struct kvclient),
+				     head.entries.first.phys, check_entry,
+				     &left, why);
+	}
+	if (ret == 1)
+		return kho_fail(why, -EBADMSG, "subtree '%s' is cut off",
+				blob->subtree);
+	return ret;
+}
+
+KHO_COMPONENT(kvclients, .write = { 1, 1 }, .read = { 1, 1 },
+	      .deps = { "block" }, .check = check_clients);
 
 /* ---- one connection ---- */
 
@@ -377,9 +416,8 @@ static int save_all(struct server *server)
 		kho_unpreserve_free(server->kho, blob);
 		return ret;
 	}
-	ret = kho_block_create(server->kho, KHO_BLOCK_VERSION,
-			       sizeof(struct kvclient), &blob->entries,
-			       &server->saved);
+	ret = kho_block_create(server->kho, sizeof(struct kvclient),
+			       &blob->entries, &server->saved);
 	if (!ret)
 		ret = kho_block_grow(server->saved, server->nr_clients);
 	to = blob->bytes;
@@ -425,18 +463,17 @@ int clients_restore(struct server *server, struct kho_error *err)
 	if (size < sizeof(*blob))
 		return kho_fail(err, -EBADMSG, "subtree '%s' is cut off",
 				SUBTREE);
-	ret = kho_block_restore(server->kho, KHO_BLOCK_VERSION, sizeof(*saved),
-				&blob->entries, &server->saved, err);
+	ret = kho_block_restore(server->kho, sizeof(*saved), &blob->entries,
+				&server->saved, err);
 	if (ret)
 		return ret;
 	bytes = blob->bytes;
 	size -= sizeof(*blob);
 	iter = kho_block_begin(server->saved);
 	while ((saved = kho_block_next(&iter))) {
-		if (saved->in > size || saved->out > size - saved->in)
+		if (!take_bytes(&size, saved))
 			return kho_fail(err, -EBADMSG,
 					"subtree '%s' is cut off", SUBTREE);
-		size -= saved->in + saved->out;
 		fd = kho_take_fd(server->kho, CLIENT_FD);
 		if (fd < 0)
 			break; /* there was a crash since */

@@ -13,6 +13,7 @@
 #include <kho/pages.h>
 
 #include "kvstore.h"
+#include "list.h"
 
 /* What client libraries look at to learn what they can use. */
 #define REDIS_VERSION "7.0.0"
@@ -142,6 +143,22 @@ static struct kvtable_entry *prepare(struct request *r, struct str key,
 	return entry;
 }
 
+static const char *type_name(const struct kvtable_entry *entry)
+{
+	return entry_is_list(entry) ? "list" : "string";
+}
+
+/* Replies itself to a key that holds something else. */
+static bool wrong_type(struct request *r, const struct kvtable_entry *entry,
+		       bool want_list)
+{
+	if (!entry || entry_is_list(entry) == want_list)
+		return false;
+	resp_error(r->out, "WRONGTYPE Operation against a key holding the "
+			   "wrong kind of value");
+	return true;
+}
+
 static bool int_arg(struct request *r, struct str arg, long long *n)
 {
 	if (str_int(arg, n))
@@ -178,6 +195,8 @@ static void cmd_get(struct request *r)
 {
 	struct kvtable_entry *entry = lookup_read(r->server, r->argv[1]);
 
+	if (wrong_type(r, entry, false))
+		return;
 	if (entry)
 		resp_bulk(r->out, entry_value(entry));
 	else
@@ -192,7 +211,7 @@ static void cmd_mget(struct request *r)
 	resp_array(r->out, r->argc - 1);
 	for (i = 1; i < r->argc; i++) {
 		entry = lookup_read(r->server, r->argv[i]);
-		if (entry)
+		if (entry && !entry_is_list(entry))
 			resp_bulk(r->out, entry_value(entry));
 		else
 			resp_null(r->out);
@@ -279,6 +298,8 @@ static void cmd_set(struct request *r)
 		return;
 	if (set.nx || set.xx || set.get || set.keepttl)
 		old = lookup(r->server, r->argv[1]);
+	if (set.get && wrong_type(r, old, false))
+		return;
 	if (set.keepttl && old)
 		set.expires = old->expires;
 	if ((set.nx && old) || (set.xx && !old)) {
@@ -338,7 +359,8 @@ static void add(struct request *r, long long delta)
 	char text[24];
 	int len;
 
-	if (entry && !int_arg(r, entry_value(entry), &value))
+	if (wrong_type(r, entry, false) ||
+	    (entry && !int_arg(r, entry_value(entry), &value)))
 		return;
 	if (__builtin_add_overflow(value, delta, &value)) {
 		resp_error(r->out, "ERR increment or decrement would overflow");
@@ -387,8 +409,171 @@ static void cmd_strlen(struct request *r)
 {
 	struct kvtable_entry *entry = lookup_read(r->server, r->argv[1]);
 
-	resp_int(r->out, entry ? entry->vlen : 0);
+	if (!wrong_type(r, entry, false))
+		resp_int(r->out, entry ? entry->vlen : 0);
 }
+
+/* ---- lists ---- */
+
+#if KVSTORE_VERSION >= 2
+
+static void push(struct request *r, enum list_end end)
+{
+	struct table *table = &r->server->table;
+	struct kvtable_entry *old = lookup(r->server, r->argv[1]);
+	struct kvtable_entry *entry = old;
+	uint64_t length;
+	int ret;
+
+	if (wrong_type(r, old, true))
+		return;
+	if (!old)
+		entry = table_new_list(table, r->argv[1], r->server->now);
+	ret = entry ? list_push(table, entry, end, &r->argv[2], r->argc - 2) :
+		      -errno;
+	if (ret) {
+		if (entry && !old)
+			table_drop(table, entry);
+		errno = -ret;
+		out_of_memory(r);
+		return;
+	}
+	entry_touch(entry, r->server->now);
+	length = entry_list(entry)->length;
+	if (!old)
+		table_put(table, &entry, 1);
+	resp_int(r->out, (long long)length);
+}
+
+static void cmd_lpush(struct request *r)
+{
+	push(r, LIST_FIRST);
+}
+
+static void cmd_rpush(struct request *r)
+{
+	push(r, LIST_LAST);
+}
+
+/* Replies @n elements, from an end inwards. */
+static void reply_elements(struct request *r, const struct kvtable_entry *entry,
+			   enum list_end end, uint64_t index, uint64_t n)
+{
+	const struct table *table = &r->server->table;
+	const struct kvtable_element *element = list_at(table, entry, index);
+
+	while (n--) {
+		resp_bulk(r->out, element_value(element));
+		element = end == LIST_FIRST ? list_next(table, element) :
+					      list_prev(table, element);
+	}
+}
+
+/* A list that has no more elements is no more. */
+static void pop(struct request *r, enum list_end end)
+{
+	struct kvtable_entry *entry;
+	long long count = 1;
+	uint64_t length, n;
+
+	if (r->argc > 3) {
+		wrong_arity(r);
+		return;
+	}
+	if (r->argc == 3 && (!str_int(r->argv[2], &count) || count < 0)) {
+		resp_error(r->out,
+			   "ERR value is out of range, must be positive");
+		return;
+	}
+	entry = lookup(r->server, r->argv[1]);
+	if (wrong_type(r, entry, true))
+		return;
+	if (!entry && r->argc == 3) {
+		resp_null_array(r->out);
+		return;
+	}
+	if (!entry) {
+		resp_null(r->out);
+		return;
+	}
+	length = entry_list(entry)->length;
+	n = (uint64_t)count < length ? (uint64_t)count : length;
+	if (r->argc == 3)
+		resp_array(r->out, n);
+	reply_elements(r, entry, end, end == LIST_FIRST ? 0 : length - 1, n);
+	entry_touch(entry, r->server->now);
+	if (n == length)
+		table_delete(&r->server->table, r->argv[1]);
+	else if (n)
+		list_pop(&r->server->table, entry, end, n);
+}
+
+static void cmd_lpop(struct request *r)
+{
+	pop(r, LIST_FIRST);
+}
+
+static void cmd_rpop(struct request *r)
+{
+	pop(r, LIST_LAST);
+}
+
+static void cmd_llen(struct request *r)
+{
+	struct kvtable_entry *entry = lookup_read(r->server, r->argv[1]);
+
+	if (!wrong_type(r, entry, true))
+		resp_int(r->out,
+			 entry ? (long long)entry_list(entry)->length : 0);
+}
+
+static void cmd_lrange(struct request *r)
+{
+	struct kvtable_entry *entry;
+	long long first, last, length = 0;
+
+	if (!int_arg(r, r->argv[2], &first) || !int_arg(r, r->argv[3], &last))
+		return;
+	entry = lookup_read(r->server, r->argv[1]);
+	if (wrong_type(r, entry, true))
+		return;
+	if (entry)
+		length = (long long)entry_list(entry)->length;
+	first += first < 0 ? length : 0;
+	last += last < 0 ? length : 0;
+	if (first < 0)
+		first = 0;
+	if (last >= length)
+		last = length - 1;
+	if (first > last) {
+		resp_array(r->out, 0);
+		return;
+	}
+	resp_array(r->out, (size_t)(last - first + 1));
+	reply_elements(r, entry, LIST_FIRST, (uint64_t)first,
+		       (uint64_t)(last - first + 1));
+}
+
+static void cmd_lindex(struct request *r)
+{
+	struct kvtable_entry *entry = lookup_read(r->server, r->argv[1]);
+	long long index, length;
+
+	if (!entry) {
+		resp_null(r->out);
+		return;
+	}
+	if (wrong_type(r, entry, true) || !int_arg(r, r->argv[2], &index))
+		return;
+	length = (long long)entry_list(entry)->length;
+	index += index < 0 ? length : 0;
+	if (index < 0 || index >= length)
+		resp_null(r->out);
+	else
+		reply_elements(r, entry, LIST_FIRST, (uint64_t)index, 1);
+}
+
+#endif
 
 /* ---- keys ---- */
 
@@ -418,7 +603,9 @@ static void cmd_exists(struct request *r)
 
 static void cmd_type(struct request *r)
 {
-	resp_status(r->out, lookup(r->server, r->argv[1]) ? "string" : "none");
+	struct kvtable_entry *entry = lookup(r->server, r->argv[1]);
+
+	resp_status(r->out, entry ? type_name(entry) : "none");
 }
 
 static void expire(struct request *r, long long unit, uint64_t base)
@@ -510,6 +697,7 @@ struct keys {
 	size_t n;
 	uint64_t now;
 	struct str pattern;
+	struct str type;
 };
 
 static void add_key(const struct kvtable_entry *entry, void *arg)
@@ -518,7 +706,8 @@ static void add_key(const struct kvtable_entry *entry, void *arg)
 	struct str key = entry_key(entry);
 
 	if (entry_expired(entry, keys->now) ||
-	    (keys->pattern.p && !glob(keys->pattern, key)))
+	    (keys->pattern.p && !glob(keys->pattern, key)) ||
+	    (keys->type.p && !is(keys->type, type_name(entry))))
 		return;
 	resp_bulk(&keys->found, key);
 	keys->n++;
@@ -537,7 +726,6 @@ static void cmd_scan(struct request *r)
 {
 	struct keys keys = { .now = r->server->now };
 	long long cursor, count = 10;
-	bool strings = true;
 	char text[24];
 	size_t i;
 
@@ -549,7 +737,7 @@ static void cmd_scan(struct request *r)
 		if (is(r->argv[i], "MATCH")) {
 			keys.pattern = r->argv[i + 1];
 		} else if (is(r->argv[i], "TYPE")) {
-			strings = is(r->argv[i + 1], "string");
+			keys.type = r->argv[i + 1];
 		} else if (is(r->argv[i], "COUNT")) {
 			if (!int_arg(r, r->argv[i + 1], &count))
 				return;
@@ -567,10 +755,6 @@ static void cmd_scan(struct request *r)
 		count = UINT32_MAX;
 	cursor = (long long)table_scan(&r->server->table, (uint64_t)cursor,
 				       (uint64_t)count, add_key, &keys);
-	if (!strings) {
-		buf_free(&keys.found);
-		keys.n = 0;
-	}
 	snprintf(text, sizeof(text), "%lld", cursor);
 	resp_array(r->out, 2);
 	resp_text(r->out, text);
@@ -826,6 +1010,8 @@ static void info_kho(const struct server *server, struct buf *info)
 {
 	info_line(info, "generation:%" PRIu64, kho_generation(server->kho));
 	info_line(info, "state_version:%u", server->version);
+	info_line(info, "table_version:%" PRIu64,
+		  table_version(&server->table));
 	info_line(info, "state_age_in_seconds:%" PRIu64,
 		  (server->now - server->state->created) / 1000);
 	info_line(info, "upgrade_in_progress:%d", server->upgrading);
@@ -912,6 +1098,13 @@ static const struct command {
 	{ "incrby", 3, true, 1, 1, 1, cmd_incrby },
 	{ "info", -1, false, 0, 0, 0, cmd_info },
 	{ "keys", 2, false, 0, 0, 0, cmd_keys },
+#if KVSTORE_VERSION >= 2
+	{ "lindex", 3, false, 1, 1, 1, cmd_lindex },
+	{ "llen", 2, false, 1, 1, 1, cmd_llen },
+	{ "lpop", -2, true, 1, 1, 1, cmd_lpop },
+	{ "lpush", -3, true, 1, 1, 1, cmd_lpush },
+	{ "lrange", 4, false, 1, 1, 1, cmd_lrange },
+#endif
 	{ "mget", -2, false, 1, -1, 1, cmd_mget },
 	{ "mset", -3, true, 1, -1, 2, cmd_mset },
 #if KVSTORE_VERSION >= 2
@@ -923,6 +1116,10 @@ static const struct command {
 	{ "ping", -1, false, 0, 0, 0, cmd_ping },
 	{ "pttl", 2, false, 1, 1, 1, cmd_pttl },
 	{ "quit", -1, false, 0, 0, 0, cmd_quit },
+#if KVSTORE_VERSION >= 2
+	{ "rpop", -2, true, 1, 1, 1, cmd_rpop },
+	{ "rpush", -3, true, 1, 1, 1, cmd_rpush },
+#endif
 	{ "scan", -2, false, 0, 0, 0, cmd_scan },
 	{ "select", 2, false, 0, 0, 0, cmd_select },
 	{ "set", -3, true, 1, 1, 1, cmd_set },

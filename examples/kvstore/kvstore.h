@@ -21,18 +21,18 @@
  * @commands: answered since then
  * @hits: lookups that found a key; since version 2
  * @misses: and that did not; since version 2
+ * @reserved: for later ones
  *
- * In a folio of its own, zeroed beyond what an older version knew.
+ * Zeros are what an older version did not know.
  */
 struct kvstore {
 	uint64_t table;
 	uint64_t clean;
 	uint64_t created;
 	uint64_t commands;
-#if KVSTORE_VERSION >= 2
 	uint64_t hits;
 	uint64_t misses;
-#endif
+	uint64_t reserved[2];
 };
 
 #define CLIENT_NAME_SIZE 64
@@ -67,6 +67,7 @@ struct client {
  * struct server - the server in this process
  * @version: of the state in the arena: not this program's while it still
  *           serves an older one's
+ * @before: the state, before it was converted to another version
  * @now: milliseconds since the epoch
  * @started: this process
  * @upgrading: entries of an older version are left
@@ -84,6 +85,7 @@ struct server {
 	struct kvstore *state;
 	struct table table;
 	uint32_t version;
+	struct kvstore before;
 	uint64_t now;
 	uint64_t started;
 	bool upgrading;

@@ -13,7 +13,9 @@
  * 4. After a crash only: tidy up what it left behind.
  * 5. The event loop. An older format is upgraded in small steps in between.
  * 6. ``kho update``: freeze() makes the state final, and the successor starts
- *    at 1. If it does not make it to 3, unfreeze() lets us serve on.
+ *    at 1. For one that is older than we are, the state is converted to what
+ *    it reads; if that cannot be, it is refused before. If it does not make it
+ *    to 3, unfreeze() lets us serve on.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -41,9 +43,6 @@
 #define STATE_VERSION 2
 #endif
 
-KHO_COMPONENT(kvstore, .write = { STATE_VERSION, STATE_VERSION },
-	      .read = { 1, STATE_VERSION }, .deps = { "kvtable" });
-
 #define SUBTREE "kvstore"
 
 /* Milliseconds between looks at what has expired; keys looked at each time. */
@@ -66,6 +65,84 @@ static uint64_t now_ms(void)
 	clock_gettime(CLOCK_REALTIME, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
+
+/* ---- what we write and read ---- */
+
+static int check_state(uint32_t version, const struct kho_blob *blob,
+		       struct kho_error *why)
+{
+	struct kvstore state;
+
+	(void)version;
+	if (blob->size < sizeof(state) ||
+	    kho_mem_read(blob->mem, blob->phys, &state, sizeof(state)))
+		return kho_fail(why, -EBADMSG, "subtree '%s' is cut off",
+				blob->subtree);
+	return table_check(blob->mem, state.table, why);
+}
+
+#if KVSTORE_VERSION == 1
+
+KHO_COMPONENT(kvstore, .write = { 1, 1 }, .read = { 1, 1 },
+	      .deps = { "kvtable" }, .check = check_state);
+KHO_COMPONENT(kvtable, .write = { 1, 1 }, .read = { 1, 1 },
+	      .deps = { "kmalloc", "vmalloc" });
+
+#else
+
+/* What version 1 does not count is zero; unless it comes to nothing. */
+static int convert_state(struct kho *kho, uint32_t version, void *arg,
+			 struct kho_error *why)
+{
+	struct server *server = arg;
+
+	(void)kho;
+	(void)why;
+	if (version < server->version) {
+		server->before = *server->state;
+		server->state->hits = 0;
+		server->state->misses = 0;
+	} else if (version > server->version) {
+		server->state->hits = server->before.hits;
+		server->state->misses = server->before.misses;
+	}
+	server->version = version;
+	return 0;
+}
+
+static int can_write_table(struct kho *kho, uint32_t version, void *arg,
+			   struct kho_error *why)
+{
+	const struct server *server = arg;
+
+	(void)kho;
+	return table_can_write(&server->table, version, server->now, why);
+}
+
+static int convert_table(struct kho *kho, uint32_t version, void *arg,
+			 struct kho_error *why)
+{
+	struct server *server = arg;
+	uint64_t clean = server->state->clean;
+	int ret;
+
+	(void)kho;
+	/* Whoever comes after a kill in the middle has to recover. */
+	server->state->clean = false;
+	ret = table_convert(&server->table, version, server->now, why);
+	server->state->clean = clean;
+	return ret;
+}
+
+KHO_COMPONENT(kvstore, .write = { 1, STATE_VERSION },
+	      .read = { 1, STATE_VERSION }, .deps = { "kvtable" },
+	      .check = check_state, .convert = convert_state);
+KHO_COMPONENT(kvtable, .write = { KVTABLE_OLDEST, KVTABLE_VERSION },
+	      .read = { KVTABLE_OLDEST, KVTABLE_VERSION },
+	      .deps = { "kmalloc", "vmalloc" }, .can_write = can_write_table,
+	      .convert = convert_table);
+
+#endif
 
 /* ---- the state ---- */
 
@@ -113,12 +190,11 @@ static int restore(struct server *server, struct kho_error *err)
 static void raise_version(struct server *server)
 {
 	if (server->version < STATE_VERSION &&
-	    kho_replace_subtree(server->kho, SUBTREE, &kvstore_component,
-				STATE_VERSION, server->state,
-				sizeof(*server->state)))
-		return;
-	server->version = STATE_VERSION;
-	table_raise_version(&server->table);
+	    !kho_set_version(server->kho, &kvstore_component, STATE_VERSION))
+		server->version = STATE_VERSION;
+	if (table_version(&server->table) < KVTABLE_VERSION &&
+	    !kho_set_version(server->kho, &kvtable_component, KVTABLE_VERSION))
+		table_raise_version(&server->table);
 }
 
 static int recover(struct server *server, struct kho_error *err)
@@ -140,12 +216,13 @@ static int recover(struct server *server, struct kho_error *err)
 	return 0;
 }
 
-static int freeze(struct kho *kho, void *arg)
+static int freeze(struct kho *kho, const struct kho_report *report, void *arg)
 {
 	struct server *server = arg;
 	int ret = clients_freeze(server);
 
 	(void)kho;
+	(void)report;
 	if (!ret)
 		server->state->clean = true;
 	return ret;
@@ -218,6 +295,8 @@ static int serve(struct server *server, struct kho_error *err)
 	ret = clients_start(server, err);
 	if (ret)
 		return ret;
+	raise_version(server);
+	server->upgrading = true;
 	printf("kvstore: version %d, pid %d, generation %" PRIu64 ", %" PRIu64
 	       " keys, port %u\n",
 	       KVSTORE_VERSION, (int)getpid(), kho_generation(server->kho),

@@ -396,3 +396,8 @@ void resp_array(struct buf *out, size_t n)
 {
 	header(out, '*', (long long)n);
 }
+
+void resp_null_array(struct buf *out)
+{
+	header(out, '*', -1);
+}

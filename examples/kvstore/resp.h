@@ -79,6 +79,7 @@ void resp_bulk(struct buf *out, struct str str);
 void resp_text(struct buf *out, const char *text);
 void resp_null(struct buf *out);
 void resp_array(struct buf *out, size_t n);
+void resp_null_array(struct buf *out);
 
 /* The whole of @str as a decimal number, nothing else. */
 bool str_int(struct str str, long long *n);

@@ -1,41 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
 /* The hash table in the arena; table.h says how it is built and why. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include <kho/compat.h>
 #include <kho/pages.h>
 
+#include "list.h"
 #include "table.h"
 
-KHO_COMPONENT(kvtable, .write = { KVTABLE_VERSION, KVTABLE_VERSION },
-	      .read = KVTABLE_READS, .deps = { "kmalloc", "vmalloc" });
-
-/*
- * What a node is: the lowest byte of its order. A bucket is PENDING while its
- * node goes into the list; one that a killed program left so is done again.
- */
-enum {
-	PENDING = 1,
-	BUCKET = 2,
-	ENTRY_V1 = 0x11,
-	ENTRY_V2 = 0x12,
-};
-#define ORDER_SHIFT 8
+/* Of a node's order: below is its kind. */
+#define KIND_BITS 8
 
 /* So many entries are found fast enough without more buckets. */
 #define FEW_ENTRIES 16
 /* Of the array. In so many blocks a process can map it, wherever they are. */
 #define BLOCK_SIZE (64ul << 10)
 #define ARRAY_MAX (2ul << 30)
-
-/* Makes what was written before it reachable, in one store. */
-static void publish(uint64_t *link, uint64_t value)
-{
-	__atomic_store_n(link, value, __ATOMIC_RELEASE);
-}
+/* Value of upgraded: all entries have the newest format. */
+#define UPGRADED UINT64_MAX
+/* Keys that a refusal names. */
+#define NAMED 3
+/* Buckets; so far ahead their first entries are fetched from memory. */
+#define AHEAD 8
 
 static struct kvtable_node *at(const struct table *table, uint64_t phys)
 {
@@ -49,7 +38,7 @@ static struct kvtable_map *current(const struct table *table)
 
 static uint64_t position(const struct kvtable_node *node)
 {
-	return node->order >> ORDER_SHIFT;
+	return node->order >> KIND_BITS;
 }
 
 static uint8_t kind(const struct kvtable_node *node)
@@ -59,7 +48,8 @@ static uint8_t kind(const struct kvtable_node *node)
 
 static bool is_entry(const struct kvtable_node *node)
 {
-	return kind(node) == ENTRY_V1 || kind(node) == ENTRY_V2;
+	return kind(node) == KVTABLE_ENTRY_V1 ||
+	       kind(node) == KVTABLE_ENTRY_V2 || kind(node) == KVTABLE_LIST;
 }
 
 static uint64_t reverse(uint64_t x)
@@ -72,22 +62,51 @@ static uint64_t reverse(uint64_t x)
 
 /* ---- entries ---- */
 
-static size_t head_size(uint8_t what)
+/* Where that begins of which version 1 knows nothing. */
+static size_t tail_offset(const struct kvtable_entry *entry)
 {
-	return sizeof(struct kvtable_entry) +
-	       (what == ENTRY_V2 ? sizeof(uint64_t) : 0);
+	return (sizeof(*entry) + entry->klen + entry->vlen + 7) & ~7ul;
+}
+
+static void *tail(const struct kvtable_entry *entry)
+{
+	return (void *)((uintptr_t)entry + tail_offset(entry));
+}
+
+/* Bytes that an entry has, or would have. */
+static size_t size_as(const struct kvtable_entry *entry, uint8_t what)
+{
+	if (what == KVTABLE_ENTRY_V1)
+		return sizeof(*entry) + entry->klen + entry->vlen;
+	return tail_offset(entry) + (what == KVTABLE_LIST ?
+					     sizeof(struct kvtable_list) :
+					     sizeof(uint64_t));
 }
 
 static size_t entry_size(const struct kvtable_entry *entry)
 {
-	return head_size(kind(&entry->node)) + entry->klen + entry->vlen;
+	return size_as(entry, kind(&entry->node));
+}
+
+bool entry_is_list(const struct kvtable_entry *entry)
+{
+	return kind(&entry->node) == KVTABLE_LIST;
+}
+
+struct kvtable_list *entry_list(const struct kvtable_entry *entry)
+{
+	return tail(entry);
+}
+
+/* Comes first there, in a list as well. */
+static uint64_t *last_used(const struct kvtable_entry *entry)
+{
+	return tail(entry);
 }
 
 struct str entry_key(const struct kvtable_entry *entry)
 {
-	const char *p = (const char *)entry + head_size(kind(&entry->node));
-
-	return (struct str){ p, entry->klen };
+	return (struct str){ (const char *)(entry + 1), entry->klen };
 }
 
 struct str entry_value(const struct kvtable_entry *entry)
@@ -104,21 +123,19 @@ bool entry_expired(const struct kvtable_entry *entry, uint64_t now)
 
 void entry_set_expires(struct kvtable_entry *entry, uint64_t expires)
 {
-	publish(&entry->expires, expires);
+	table_publish(&entry->expires, expires);
 }
 
 /* When it was last used; 0 where that is not known. */
 uint64_t entry_accessed(const struct kvtable_entry *entry)
 {
-	const uint64_t *accessed = (const uint64_t *)(entry + 1);
-
-	return kind(&entry->node) == ENTRY_V2 ? *accessed : 0;
+	return kind(&entry->node) == KVTABLE_ENTRY_V1 ? 0 : *last_used(entry);
 }
 
 void entry_touch(struct kvtable_entry *entry, uint64_t now)
 {
-	if (kind(&entry->node) == ENTRY_V2)
-		publish((uint64_t *)(entry + 1), now);
+	if (kind(&entry->node) != KVTABLE_ENTRY_V1)
+		table_publish(last_used(entry), now);
 }
 
 /* ---- memory ---- */
@@ -126,14 +143,15 @@ void entry_touch(struct kvtable_entry *entry, uint64_t now)
 /* What is too large for kmalloc gets pages of its own; how many of them. */
 static size_t object_pages(const struct table *table, size_t size)
 {
-	size_t page = 1ul << kho_page_shift(table->kho);
+	unsigned int shift;
 
-	if (size <= kho_kmem_max_size(table->kmem))
+	if (size <= table->small)
 		return 0;
-	return (size + page - 1) / page;
+	shift = kho_page_shift(table->kho);
+	return (size + (1ul << shift) - 1) >> shift;
 }
 
-static void *alloc_object(struct table *table, size_t size)
+void *table_alloc(struct table *table, size_t size)
 {
 	size_t pages = object_pages(table, size);
 	void *object;
@@ -153,7 +171,7 @@ static void *alloc_object(struct table *table, size_t size)
 	return object;
 }
 
-static void free_object(struct table *table, void *object, size_t size)
+void table_free(struct table *table, void *object, size_t size)
 {
 	size_t pages = object_pages(table, size);
 
@@ -169,7 +187,9 @@ static void free_object(struct table *table, void *object, size_t size)
 
 static void free_entry(struct table *table, struct kvtable_entry *entry)
 {
-	free_object(table, entry, entry_size(entry));
+	if (entry_is_list(entry))
+		list_free(table, entry);
+	table_free(table, entry, entry_size(entry));
 }
 
 /* ---- the hash ---- */
@@ -252,7 +272,7 @@ static int seed(struct kvtable_map *map)
 
 static uint64_t order(const struct table *table, struct str key)
 {
-	return reverse(hash(current(table), key)) >> ORDER_SHIFT;
+	return reverse(hash(current(table), key)) >> KIND_BITS;
 }
 
 /* ---- buckets ---- */
@@ -261,7 +281,7 @@ static int map_init(struct kvtable_map *map)
 {
 	memset(map, 0, sizeof(*map));
 	map->buckets = 1;
-	map->head.order = BUCKET;
+	map->head.order = KVTABLE_BUCKET;
 	return seed(map);
 }
 
@@ -295,20 +315,20 @@ static uint64_t *seek_from(const struct table *table, struct kvtable_node *node,
 static struct kvtable_node *bucket(struct table *table, uint64_t index)
 {
 	struct kvtable_node *node = slot(table, index);
-	uint64_t pos = reverse(index) >> ORDER_SHIFT;
+	uint64_t pos = reverse(index) >> KIND_BITS;
 	uint64_t *link, phys, top;
 
-	if (kind(node) == BUCKET)
+	if (kind(node) == KVTABLE_BUCKET)
 		return node;
 	phys = kho_vmalloc_phys(table->area, node);
 	top = 1ull << (63 - __builtin_clzll(index));
 	link = seek_from(table, bucket(table, index & ~top), pos);
 	if (*link != phys) {
-		publish(&node->order, pos << ORDER_SHIFT | PENDING);
+		table_publish(&node->order, pos << KIND_BITS | KVTABLE_PENDING);
 		node->next = *link;
-		publish(link, phys);
+		table_publish(link, phys);
 	}
-	publish(&node->order, pos << ORDER_SHIFT | BUCKET);
+	table_publish(&node->order, pos << KIND_BITS | KVTABLE_BUCKET);
 	return node;
 }
 
@@ -316,8 +336,7 @@ static uint64_t *seek(struct table *table, uint64_t pos)
 {
 	uint64_t mask = current(table)->buckets - 1;
 
-	return seek_from(table,
-			 bucket(table, reverse(pos << ORDER_SHIFT) & mask),
+	return seek_from(table, bucket(table, reverse(pos << KIND_BITS) & mask),
 			 pos);
 }
 
@@ -359,9 +378,9 @@ static void grow(struct table *table)
 	if (kho_vmalloc_resize(table->area, nr * size, NULL))
 		return;
 	if (!kho_vmalloc_version(table->area) &&
-	    kho_vmalloc_preserve(table->area, 0, &map->area, NULL))
+	    kho_vmalloc_preserve(table->area, &map->area, NULL))
 		return;
-	publish(&map->buckets, nr);
+	table_publish(&map->buckets, nr);
 	table->grow_at = nr;
 }
 
@@ -372,6 +391,30 @@ static void forget_table(struct table *table)
 	if (table->kmem)
 		kho_kmem_destroy(table->kmem);
 	kho_unpreserve_free(table->kho, table->root);
+}
+
+/* Every byte is taken as hostile. */
+int table_check(const struct kho_mem *mem, uint64_t phys, struct kho_error *why)
+{
+	const struct kvtable_map *map;
+	struct kvtable root;
+	unsigned long long where = phys;
+
+	if (kho_mem_read(mem, phys, &root, sizeof(root)))
+		return kho_fail(why, -EFAULT,
+				"the table at phys %#llx is outside the memory",
+				where);
+	if (root.version < KVTABLE_OLDEST || root.version > KVTABLE_VERSION ||
+	    root.current > 1)
+		return kho_fail(why, -EBADMSG,
+				"there is no table at phys %#llx", where);
+	map = &root.map[root.current];
+	if (!map->buckets || map->buckets & (map->buckets - 1) ||
+	    map->buckets > ARRAY_MAX / sizeof(struct kvtable_node))
+		return kho_fail(why, -EBADMSG,
+				"the table at phys %#llx has %llu buckets",
+				where, (unsigned long long)map->buckets);
+	return 0;
 }
 
 int table_create(struct table *table, struct kho *kho)
@@ -391,7 +434,9 @@ int table_create(struct table *table, struct kho *kho)
 		forget_table(table);
 		return ret;
 	}
+	table->small = kho_kmem_max_size(table->kmem);
 	table->root->version = KVTABLE_VERSION;
+	table->root->upgraded = UPGRADED;
 	table->root->kmem = kho_kmem_phys(table->kmem);
 	return 0;
 }
@@ -418,12 +463,20 @@ int table_restore(struct table *table, struct kho *kho, uint64_t phys,
 	if (map->area.flags)
 		ret = kho_vmalloc_restore(kho, &map->area, ARRAY_MAX,
 					  &table->area, err);
-	return ret ? ret :
-		     kho_kmem_restore(kho, table->root->kmem, &table->kmem,
-				      err);
+	if (!ret)
+		ret = kho_kmem_restore(kho, table->root->kmem, &table->kmem,
+				       err);
+	if (!ret)
+		table->small = kho_kmem_max_size(table->kmem);
+	return ret;
 }
 
 /* ---- finding, putting, deleting ---- */
+
+uint64_t table_version(const struct table *table)
+{
+	return table->root->version;
+}
 
 uint64_t table_count(const struct table *table)
 {
@@ -443,30 +496,59 @@ struct kvtable_entry *table_find(struct table *table, struct str key)
 	return entry;
 }
 
+static struct kvtable_entry *new_entry(struct table *table, uint8_t what,
+				       struct str key, struct str value)
+{
+	struct kvtable_entry head = { .klen = (uint32_t)key.len,
+				      .vlen = (uint32_t)value.len };
+	struct kvtable_entry *entry = NULL;
+
+	if (key.len + value.len > KVTABLE_DATA_MAX)
+		errno = EFBIG;
+	else
+		entry = table_alloc(table, size_as(&head, what));
+	if (!entry)
+		return NULL;
+	head.node.order = order(table, key) << KIND_BITS | what;
+	*entry = head;
+	memcpy(entry + 1, key.p, key.len);
+	memcpy((char *)(entry + 1) + key.len, value.p, value.len);
+	return entry;
+}
+
 /* A complete entry that nothing links to yet. NULL: errno. */
 struct kvtable_entry *table_new(struct table *table, struct str key,
 				struct str value, uint64_t expires,
 				uint64_t now)
 {
-	uint8_t what = table->root->version >= 2 ? ENTRY_V2 : ENTRY_V1;
-	size_t size = head_size(what) + key.len + value.len;
-	struct kvtable_entry *entry;
+	bool v1 = table->root->version < 2;
+	struct kvtable_entry *entry =
+		new_entry(table, v1 ? KVTABLE_ENTRY_V1 : KVTABLE_ENTRY_V2, key,
+			  value);
 
-	if (size > KVTABLE_ENTRY_MAX) {
-		errno = EFBIG;
-		return NULL;
-	}
-	entry = alloc_object(table, size);
 	if (!entry)
 		return NULL;
-	entry->node.next = 0;
-	entry->node.order = order(table, key) << ORDER_SHIFT | what;
 	entry->expires = expires;
-	entry->klen = (uint32_t)key.len;
-	entry->vlen = (uint32_t)value.len;
 	entry_touch(entry, now);
-	memcpy((char *)entry + head_size(what), key.p, key.len);
-	memcpy((char *)entry + head_size(what) + key.len, value.p, value.len);
+	return entry;
+}
+
+/*
+ * The same for a list, without elements. Not in a table of version 1, which
+ * this one is only while there is no memory to make it more.
+ */
+struct kvtable_entry *table_new_list(struct table *table, struct str key,
+				     uint64_t now)
+{
+	struct kvtable_entry *entry = NULL;
+
+	if (table->root->version < 2)
+		errno = ENOSPC;
+	else
+		entry = new_entry(table, KVTABLE_LIST, key,
+				  (struct str){ "", 0 });
+	if (entry)
+		*entry_list(entry) = (struct kvtable_list){ .accessed = now };
 	return entry;
 }
 
@@ -487,7 +569,7 @@ static struct kvtable_entry *link_entry(struct table *table,
 	if (old == entry)
 		return NULL;
 	entry->node.next = old ? old->node.next : *link;
-	publish(link, kho_phys(table->kho, entry));
+	table_publish(link, kho_phys(table->kho, entry));
 	if (!old && ++current(table)->count > table->grow_at)
 		grow(table);
 	return old;
@@ -502,28 +584,35 @@ static struct kvtable_entry *link_entry(struct table *table,
 int table_put(struct table *table, struct kvtable_entry **entries, size_t nr)
 {
 	size_t redo_size = (nr + 1) * sizeof(uint64_t);
+	struct kvtable_entry *old;
 	uint64_t *redo = NULL;
 	size_t i;
 
 	if (nr > 1) {
-		redo = alloc_object(table, redo_size);
+		redo = table_alloc(table, redo_size);
 		if (!redo)
 			return -errno;
 		redo[0] = nr;
 		for (i = 0; i < nr; i++)
 			redo[i + 1] = kho_phys(table->kho, entries[i]);
-		publish(&table->root->redo, kho_phys(table->kho, redo));
+		table_publish(&table->root->redo, kho_phys(table->kho, redo));
 	}
 	/* Nothing is freed before the last one is linked: redo needs it. */
-	for (i = 0; i < nr; i++)
-		entries[i] = link_entry(table, entries[i]);
-	publish(&table->root->redo, 0);
+	for (i = 0; i < nr; i++) {
+		old = link_entry(table, entries[i]);
+		if (old && entry_is_list(old))
+			list_unchain(table, old);
+		if (entry_is_list(entries[i]))
+			list_chain(table, entries[i]);
+		entries[i] = old;
+	}
+	table_publish(&table->root->redo, 0);
 	for (i = 0; i < nr; i++) {
 		if (entries[i])
 			free_entry(table, entries[i]);
 	}
 	if (redo)
-		free_object(table, redo, redo_size);
+		table_free(table, redo, redo_size);
 	return 0;
 }
 
@@ -531,8 +620,10 @@ int table_put(struct table *table, struct kvtable_entry **entries, size_t nr)
 static void unlink_entry(struct table *table, uint64_t *link,
 			 struct kvtable_entry *entry)
 {
-	publish(link, entry->node.next);
+	table_publish(link, entry->node.next);
 	current(table)->count--;
+	if (entry_is_list(entry))
+		list_unchain(table, entry);
 	free_entry(table, entry);
 }
 
@@ -558,7 +649,8 @@ void table_flush(struct table *table)
 
 	if (map_init(&table->root->map[other]))
 		abort(); /* no random numbers: the machine is broken */
-	publish(&table->root->current, other);
+	table->root->lists[other] = 0;
+	table_publish(&table->root->current, other);
 	table->grow_at = FEW_ENTRIES;
 
 	for (next = node->next; next;) {
@@ -652,12 +744,49 @@ uint64_t table_expire(struct table *table, uint64_t cursor, uint64_t nr,
 
 void table_raise_version(struct table *table)
 {
-	publish(&table->root->version, KVTABLE_VERSION);
+	table_publish(&table->root->version, KVTABLE_VERSION);
 }
 
-#if KVSTORE_VERSION == 2
+/* Is the entry's memory the right one for another format, too? */
+static bool fits(const struct table *table, const struct kvtable_entry *entry,
+		 uint8_t what)
+{
+	size_t size = size_as(entry, what);
+	size_t pages = object_pages(table, size);
 
-#define UPGRADED UINT64_MAX
+	if (pages != object_pages(table, entry_size(entry)))
+		return false;
+	return pages || size <= entry_size(entry) ||
+	       size <= kho_ksize(table->kmem, entry);
+}
+
+/*
+ * Gives the entry that @link leads to another format: where it is, with one
+ * store, if it fits there. Returns the entry; NULL: there is no memory.
+ */
+static struct kvtable_entry *reformat(struct table *table, uint64_t *link,
+				      struct kvtable_entry *entry, uint8_t what,
+				      uint64_t now)
+{
+	struct kvtable_entry *new;
+
+	if (fits(table, entry, what)) {
+		if (what == KVTABLE_ENTRY_V2)
+			*last_used(entry) = now;
+		table_publish(&entry->node.order,
+			      position(&entry->node) << KIND_BITS | what);
+		return entry;
+	}
+	new = new_entry(table, what, entry_key(entry), entry_value(entry));
+	if (!new)
+		return NULL;
+	new->expires = entry->expires;
+	entry_touch(new, now);
+	new->node.next = entry->node.next;
+	table_publish(link, kho_phys(table->kho, new));
+	free_entry(table, entry);
+	return new;
+}
 
 struct upgrade {
 	uint64_t now;
@@ -668,20 +797,14 @@ static uint64_t *upgrade_entry(struct table *table, uint64_t *link,
 			       struct kvtable_entry *entry, void *arg)
 {
 	struct upgrade *upgrade = arg;
-	struct kvtable_entry *new;
+	struct kvtable_entry *new = entry;
 
-	if (kind(&entry->node) == ENTRY_V2)
-		return &entry->node.next;
-	new = table_new(table, entry_key(entry), entry_value(entry),
-			entry->expires, upgrade->now);
-	if (!new) {
+	if (kind(&entry->node) == KVTABLE_ENTRY_V1)
+		new = reformat(table, link, entry, KVTABLE_ENTRY_V2,
+			       upgrade->now);
+	if (!new)
 		upgrade->failed = true;
-		return &entry->node.next;
-	}
-	new->node.next = entry->node.next;
-	publish(link, kho_phys(table->kho, new));
-	free_entry(table, entry);
-	return &new->node.next;
+	return new ? &new->node.next : &entry->node.next;
 }
 
 /*
@@ -699,69 +822,250 @@ bool table_upgrade(struct table *table, uint64_t now, unsigned int nr)
 	next = walk(table, table->root->upgraded, nr, upgrade_entry, &upgrade);
 	if (upgrade.failed)
 		return false;
-	publish(&table->root->upgraded, next ? next : UPGRADED);
+	table_publish(&table->root->upgraded, next ? next : UPGRADED);
 	return next;
 }
 
-#else
+/* ---- going back ---- */
 
-bool table_upgrade(struct table *table, uint64_t now, unsigned int nr)
+/* A key as people can read it: quoted, escaped, cut. */
+static void quote(struct str key, char *text, size_t size)
 {
-	(void)table;
-	(void)now;
-	(void)nr;
-	return false;
-}
+	size_t at = 0, i;
 
-#endif
-
-/* Is the object an entry that its key leads to? Its bytes may be anything. */
-static bool reachable(void *object, size_t size, void *arg)
-{
-	struct table *table = arg;
-	struct kvtable_entry *entry = object, *found;
-
-	if (size < sizeof(*entry) || !is_entry(&entry->node) ||
-	    entry_size(entry) > size)
-		return false;
-	find(table, entry_key(entry), order(table, entry_key(entry)), &found);
-	return found == entry;
+	at += (size_t)snprintf(text, size, "'");
+	for (i = 0; i < key.len && at + 8 < size; i++)
+		at += (size_t)snprintf(text + at, size - at,
+				       key.p[i] >= ' ' && key.p[i] <= '~' ?
+					       "%c" :
+					       "\\x%02x",
+				       (uint8_t)key.p[i]);
+	snprintf(text + at, size - at, i < key.len ? "...'" : "'");
 }
 
 /*
- * After a crash: finishes what table_put() began, counts, claims the entries
- * that have pages of their own, and frees those that nothing links to. Pages
+ * Lists are all that version 1 cannot hold. One that has expired and is still
+ * there, because nobody came across it, does not count.
+ */
+int table_can_write(const struct table *table, uint32_t version, uint64_t now,
+		    struct kho_error *why)
+{
+	struct kvtable_entry *entry = NULL;
+	char names[200] = "", name[48], more[32] = "";
+	unsigned long long n = 0;
+	size_t at = 0;
+
+	if (version >= 2)
+		return 0;
+	while ((entry = list_chained(table, entry))) {
+		if (entry_expired(entry, now) || ++n > NAMED)
+			continue;
+		quote(entry_key(entry), name, sizeof(name));
+		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s",
+				       n > 1 ? ", " : "", name);
+	}
+	if (!n)
+		return 0;
+	if (n > NAMED)
+		snprintf(more, sizeof(more), " and %llu more", n - NAMED);
+	return kho_fail(why, -ENOTSUP,
+			"%llu %s, which kvtable-v%u cannot: %s%s: "
+			"delete %s (DEL) or stay",
+			n, n == 1 ? "key holds a list" : "keys hold lists",
+			version, names, more, n == 1 ? "it" : "them");
+}
+
+/* The bucket that is the @n-th in the list, or would be. */
+static struct kvtable_node *nth_bucket(const struct table *table, uint64_t n)
+{
+	uint64_t mask = current(table)->buckets - 1;
+
+	n &= mask;
+	return slot(table, mask ? reverse(n) >> __builtin_clzll(mask) : 0);
+}
+
+static void fetch(const void *entry)
+{
+	__builtin_prefetch(entry);
+	__builtin_prefetch((const struct kvtable_entry *)entry + 1);
+}
+
+/*
+ * To walk the list means to wait for memory at each step. Where buckets are is
+ * known before, and so what comes next can be fetched in the meantime: buckets,
+ * their first entries, and the ones behind these.
+ */
+static void fetch_ahead(const struct table *table, uint64_t n)
+{
+	const struct kvtable_node *first;
+
+	__builtin_prefetch(nth_bucket(table, n + 3 * AHEAD));
+	fetch(at(table, nth_bucket(table, n + 2 * AHEAD)->next));
+	first = at(table, nth_bucket(table, n + AHEAD)->next);
+	if (first)
+		fetch(at(table, first->next));
+}
+
+/* The entries behind a bucket, up to the next one. */
+static bool downgrade_from(struct table *table, struct kvtable_node *node)
+{
+	uint64_t *link = &node->next;
+	struct kvtable_entry *entry;
+
+	while (*link) {
+		entry = (struct kvtable_entry *)at(table, *link);
+		if (kind(&entry->node) == KVTABLE_BUCKET)
+			break;
+		if (kind(&entry->node) == KVTABLE_ENTRY_V2)
+			entry = reformat(table, link, entry, KVTABLE_ENTRY_V1,
+					 0);
+		if (!entry)
+			return false;
+		link = &entry->node.next;
+	}
+	return true;
+}
+
+static int downgrade(struct table *table, struct kho_error *why)
+{
+	uint64_t buckets = current(table)->buckets, n;
+	struct kvtable_node *node;
+
+	for (n = 0; n < buckets; n++) {
+		fetch_ahead(table, n);
+		node = nth_bucket(table, n);
+		/* Where it is none yet, its entries are behind the one before. */
+		if (kind(node) == KVTABLE_BUCKET &&
+		    !downgrade_from(table, node))
+			return kho_fail(why, -errno,
+					"no memory to rewrite a key: %s",
+					strerror(errno));
+	}
+	return 0;
+}
+
+/*
+ * Rewrites the table in another version. Killed or failed in the middle, it
+ * leaves entries of both versions, which is a table of version 2.
+ */
+int table_convert(struct table *table, uint32_t version, uint64_t now,
+		  struct kho_error *why)
+{
+	struct kvtable *root = table->root;
+	struct kvtable_entry *entry;
+	int ret = 0;
+
+	if (version < 2 && root->version >= 2) {
+		ret = table_can_write(table, version, now, why);
+		if (ret)
+			return ret;
+		while ((entry = list_chained(table, NULL)))
+			table_delete(table, entry_key(entry));
+		table_publish(&root->upgraded, 0);
+		memset(root->lists, 0, sizeof(root->lists));
+		ret = downgrade(table, why);
+	}
+	if (!ret)
+		table_publish(&root->version, version);
+	return ret;
+}
+
+/* ---- recovering ---- */
+
+/* What is in use: a bit for each 8 bytes of the arena, set where it begins. */
+struct reached {
+	struct table *table;
+	uint64_t *bits;
+};
+
+static int reach(struct reached *reached, const void *object, size_t size)
+{
+	uint64_t phys = kho_phys(reached->table->kho, object);
+	size_t pages = object_pages(reached->table, size);
+
+	if (pages)
+		return kho_restore_pages(reached->table->kho, phys, pages) ?
+			       0 :
+			       -errno;
+	reached->bits[phys / 512] |= 1ull << phys / 8 % 64;
+	return 0;
+}
+
+static bool is_reached(void *object, size_t size, void *arg)
+{
+	struct reached *reached = arg;
+	uint64_t phys = kho_phys(reached->table->kho, object);
+
+	(void)size;
+	return reached->bits[phys / 512] >> phys / 8 % 64 & 1;
+}
+
+static int reach_entry(struct reached *reached, struct kvtable_entry *entry)
+{
+	struct table *table = reached->table;
+	const struct kvtable_element *element;
+	int ret = reach(reached, entry, entry_size(entry));
+
+	if (ret || !entry_is_list(entry))
+		return ret;
+	list_mend(table, entry);
+	list_chain(table, entry);
+	for (element = list_at(table, entry, 0); element && !ret;
+	     element = list_next(table, element))
+		ret = reach(reached, element, element_size(element));
+	return ret;
+}
+
+static int reach_all(struct reached *reached)
+{
+	struct table *table = reached->table;
+	struct kvtable_map *map = current(table);
+	struct kvtable_node *node;
+	uint64_t next;
+	int ret = 0;
+
+	map->count = 0;
+	memset(table->root->lists, 0, sizeof(table->root->lists));
+	for (next = map->head.next; next && !ret; next = node->next) {
+		node = at(table, next);
+		if (!is_entry(node))
+			continue;
+		map->count++;
+		ret = reach_entry(reached, (struct kvtable_entry *)node);
+	}
+	return ret;
+}
+
+/*
+ * After a crash: finishes what table_put() began, counts, puts the lists right,
+ * claims what has pages of its own, and frees what nothing links to. Pages
  * that nobody claimed, such as an array that table_flush() did not get to
  * free, are left to kho_free_unclaimed().
  */
 int table_recover(struct table *table)
 {
-	struct kvtable_map *map = current(table);
-	struct kvtable_node *node;
-	struct kvtable_entry *entry;
-	uint64_t count = 0, *redo, i, next;
-	int64_t swept;
-	size_t pages;
+	struct reached reached = { .table = table };
+	struct kho_pages_info info;
+	uint64_t *redo, i;
+	int64_t ret;
 
 	if (table->root->redo) {
 		redo = kho_ptr(table->kho, table->root->redo, sizeof(*redo));
 		for (i = 1; i <= *redo; i++)
 			link_entry(table,
 				   (struct kvtable_entry *)at(table, redo[i]));
-		publish(&table->root->redo, 0);
+		table_publish(&table->root->redo, 0);
 	}
-	for (next = map->head.next; next; next = node->next) {
-		node = at(table, next);
-		if (!is_entry(node))
-			continue;
-		count++;
-		entry = (struct kvtable_entry *)node;
-		pages = object_pages(table, entry_size(entry));
-		if (pages && !kho_restore_pages(table->kho, next, pages))
-			return -errno;
-	}
-	map->count = count;
-	memset(&table->root->map[!table->root->current], 0, sizeof(*map));
-	swept = kho_kmem_sweep(table->kmem, reachable, table);
-	return swept < 0 ? (int)swept : 0;
+	memset(&table->root->map[!table->root->current], 0,
+	       sizeof(struct kvtable_map));
+	kho_pages_info(table->kho, &info);
+	reached.bits = calloc((info.total << kho_page_shift(table->kho)) / 512,
+			      sizeof(*reached.bits));
+	if (!reached.bits)
+		return -ENOMEM;
+	ret = reach_all(&reached);
+	if (!ret)
+		ret = kho_kmem_sweep(table->kmem, is_reached, &reached);
+	free(reached.bits);
+	return ret < 0 ? (int)ret : 0;
 }

@@ -71,6 +71,15 @@ def alive(pid):
         return False
 
 
+def successor_of(pid):
+    """The children of a process: who is to follow it, if there is one."""
+    try:
+        with open(f'/proc/{pid}/task/{pid}/children') as f:
+            return [int(x) for x in f.read().split()]
+    except OSError:
+        return []
+
+
 class Program:
     """A program with a socket of its own in a directory of its own."""
 
@@ -146,18 +155,26 @@ class Service(Program):
         if wait:
             self.wait()
 
-    def update(self, program, *args, timeout=None):
-        """(exit code, answer) of kho update"""
-        command = [self.kho, 'update', '--json']
+    def ask(self, *command):
+        """(exit code, answer) of kho"""
+        run = subprocess.run([self.kho, *command], env=self.env,
+                             capture_output=True, text=True)
+        diag(run.stderr)
+        return run.returncode, json.loads(run.stdout or '{}')
+
+    def update(self, program, *args, timeout=None, profile=None):
+        command = ['update', '--json']
         if timeout:
             command += ['--timeout', str(timeout)]
+        if profile:
+            command += ['--profile', profile]
         command += ['it', program]
         if args:
             command += ['--', *args]
-        run = subprocess.run(command, env=self.env, capture_output=True,
-                             text=True)
-        diag(run.stderr)
-        return run.returncode, json.loads(run.stdout or '{}')
+        return self.ask(*command)
+
+    def check(self, program):
+        return self.ask('check', '--json', 'it', program)
 
     def status(self):
         with open(self.env['KHO_RUNTIME_DIR'] + '/it/status.json') as f:

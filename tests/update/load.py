@@ -13,11 +13,13 @@ ANY = object()
 
 class Writer:
     """What one client wrote, and what it may have written: the commands that
-    a crash left without a reply may have happened, a first part of them."""
+    a crash left without a reply may have happened, a first part of them. With
+    @lists, some of the keys hold lists."""
 
-    def __init__(self, name, seed, keys=200):
+    def __init__(self, name, seed, keys=200, lists=False):
         self.random = random.Random(f'{name}{seed}')
         self.keys = [f'{name}:{i}' for i in range(keys)]
+        self.lists = [f'{name}:list:{i}' for i in range(keys // 20)] * lists
         self.known = {}
         self.pending = []
         self.acknowledged = 0
@@ -29,6 +31,8 @@ class Writer:
 
     def command(self):
         """A command, its effect on the keys, and its reply."""
+        if self.lists and self.random.randrange(2):
+            return self.list_command()
         key = self.random.choice(self.keys)
         kind = self.random.randrange(10)
         if kind < 4:
@@ -46,19 +50,52 @@ class Writer:
             return ('INCR', counter), {counter: 1}, ANY
         return ('GET', key), {}, ANY
 
+    def list_command(self):
+        key = self.random.choice(self.lists)
+        kind = self.random.randrange(12)
+        if kind < 6:
+            end = 'LR'[kind % 2]
+            values = [self.value()
+                      for _ in range(self.random.randrange(1, 5))]
+            return (f'{end}PUSH', key, *values), {key: (end, values)}, ANY
+        if kind < 10:
+            end = 'LR'[kind % 2]
+            count = self.random.randrange(1, 5)
+            return (f'{end}POP', key, count), {key: (end, count)}, ANY
+        if kind < 11:
+            return ('LRANGE', key, 0, -1), {}, ANY
+        return ('DEL', key), {key: None}, ANY
+
     def apply(self, state, effect):
         for key, value in effect.items():
             if isinstance(value, int):
                 value = str(int(state.get(key) or 0) + value).encode()
+            elif isinstance(value, tuple):
+                value = self.changed(state.get(key) or [], *value)
             state[key] = value
 
+    def changed(self, old, end, what):
+        """A list after a push, or a pop; None: it is gone."""
+        if isinstance(what, int):
+            return (old[what:] if end == 'L' else old[:-what]) or None
+        return what[::-1] + old if end == 'L' else old + what
+
     def expected(self, command, effect, before, after, reply):
-        if command[0] == 'DEL':
-            return int(before.get(command[1]) is not None)
-        if command[0] == 'INCR':
+        name, old = command[0], before.get(command[1])
+        if name in ('LPUSH', 'RPUSH'):
+            return len(after[command[1]])
+        if name == 'LPOP':
+            return old and old[:command[2]]
+        if name == 'RPOP':
+            return old and old[:-command[2] - 1:-1]
+        if name == 'LRANGE':
+            return old or []
+        if name == 'DEL':
+            return int(old is not None)
+        if name == 'INCR':
             return int(after[command[1]])
-        if command[0] == 'GET':
-            return before.get(command[1])
+        if name == 'GET':
+            return old
         return reply
 
     def send(self, client, n):
@@ -90,7 +127,10 @@ class Writer:
         not, a first part; each command as a whole."""
         keys = list(dict.fromkeys([*self.known, *(
             k for _, effect, _ in self.pending for k in effect)]))
-        got = dict(zip(keys, client.pipeline([('GET', k) for k in keys])))
+        got = dict(zip(keys, client.pipeline(
+            [('LRANGE', k, 0, -1) if k in self.lists else ('GET', k)
+             for k in keys])))
+        got = {k: None if v == [] else v for k, v in got.items()}
         state = {k: self.known.get(k) for k in keys}
         for done in range(len(self.pending) + 1):
             if state == got:
@@ -113,10 +153,10 @@ class Load:
     """Writers on connections of their own, in threads, until stopped. With
     @crashes, a connection that breaks is made anew, and all keys compared."""
 
-    def __init__(self, program, seed, n=4, crashes=False):
+    def __init__(self, program, seed, n=4, crashes=False, lists=False):
         self.program = program
         self.crashes = crashes
-        self.writers = [Writer(f'w{i}', seed) for i in range(n)]
+        self.writers = [Writer(f'w{i}', seed, lists=lists) for i in range(n)]
         self.stopping = False
         self.error = None
         self.threads = [threading.Thread(target=self.run, args=(w,))

@@ -5,7 +5,7 @@
  *
  * early-: before it attaches. write: to the arena, before it is its own; the
  * others fail between attach and ready. A process that goes on regardless
- * exits with 99.
+ * exits with 99. It reads what versions of kvstore up to READS write.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,9 +18,9 @@
 #include <kho/pages.h>
 #include <kho/tree.h>
 
-KHO_COMPONENT(kvstore, .write = { 1, 2 }, .read = { 1, 2 },
+KHO_COMPONENT(kvstore, .write = { 2, 2 }, .read = { 1, READS },
 	      .deps = { "kvtable" });
-KHO_COMPONENT(kvtable, .write = { 1, 2 }, .read = { 1, 2 },
+KHO_COMPONENT(kvtable, .write = { 2, 2 }, .read = { 1, READS },
 	      .deps = { "kmalloc" });
 KHO_COMPONENT(kvclients, .write = { 1, 1 }, .read = { 1, 1 });
 

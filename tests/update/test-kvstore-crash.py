@@ -4,11 +4,15 @@
 test-kvstore-crash.py KHO KVSTORE-V1 KVSTORE-V2 KVSTORE-V3
 SEED repeats a run."""
 import contextlib
+import json
 import os
 import random
 import signal
+import struct
+import subprocess
 import sys
 import time
+import zlib
 
 import harness
 from harness import SEED, Custody, Service, diag, equal, wait_for
@@ -22,7 +26,8 @@ def killed_under_writes():
     """50 times kill -9 under writes: every acknowledged write is there"""
     for version, times in (V1, 20), (V2, 20), (V3, 10):
         with Custody(version) as server:
-            writers = [Writer(f'w{i}', SEED) for i in range(2)]
+            writers = [Writer(f'w{i}', SEED, lists=version != V1)
+                       for i in range(2)]
             acknowledged = cut = 0
             for turn in range(times):
                 clients = [server.client() for _ in writers]
@@ -55,12 +60,13 @@ def killed_under_writes():
 def nothing_leaks():
     """what a crash leaves behind is found and freed"""
     with Custody(V2) as server:
-        writer = Writer('w', SEED)
+        writer = Writer('w', SEED, lists=True)
         used = []
         for turn in range(10):
             client = server.client()
             writer.check(client)
-            writer.round(client, n=2000)
+            for _ in range(20):
+                writer.round(client, n=100)
             client.pipeline([('SET', f'x:{i}', 300 * 'x')
                              for i in range(3000)])
             writer.pending = []
@@ -69,7 +75,8 @@ def nothing_leaks():
             client.pipeline([('SET', f'x:{i}', 300 * 'x')
                              for i in range(3000)])
             client.socket.sendall(b''.join(
-                encode('SET', f'x:{i}', 9000 * 'x')
+                encode('SET', f'x:{i}', 9000 * 'x') +
+                encode('RPUSH', f'l:{i % 10}', 9000 * 'x', 'y', 'z')
                 for i in range(200)))
             server.kill()
             client.close()
@@ -117,4 +124,45 @@ def flushed():
     diag(f'outcomes: {sorted(both)}')
 
 
-harness.main([killed_under_writes, nothing_leaks, under_kho_run, flushed])
+def damaged():
+    """a damaged state is refused up front, and not made worse"""
+    for version in V1, V2, V3:
+        with Custody(version) as server:
+            client = server.client()
+            client.pipeline([('SET', f'x:{i}', i) for i in range(1000)])
+            server.kill()
+            client.close()
+            arena = dict(server.store)['kho-arena']
+            state = json.loads(subprocess.check_output(
+                [KHO, 'inspect', '--json', f'/proc/self/fd/{arena}'],
+                pass_fds=[arena]))
+            tree = {x['name']: x for x in state['root']['subtrees']}
+            state = tree['kvstore']['phys']
+            table = struct.unpack('Q', os.pread(arena, 8, state))[0]
+            for phys, bad, why in [
+                    (state, 1 << 40, 'outside the memory'),
+                    (state, 2**64 - 8, 'outside the memory'),
+                    (table, 77, 'there is no table'),
+                    (table + 16, 2, 'there is no table'),
+                    (table + 32, 3, 'has 3 buckets')]:
+                good = os.pread(arena, 8, phys)
+                os.pwrite(arena, struct.pack('Q', bad), phys)
+                before = zlib.crc32(os.pread(arena, 1 << 30, 0))
+                said = len(server.output())
+                server.start()
+                code = os.waitstatus_to_exitcode(
+                    os.waitpid(server.pid_, 0)[1])
+                equal(code, 1, why)
+                said = server.output()[said:]
+                assert why in said, said
+                equal(zlib.crc32(os.pread(arena, 1 << 30, 0)), before,
+                      'the arena')
+                os.pwrite(arena, good, phys)
+            server.start()
+            server.wait()
+            equal(server.client()('DBSIZE'), 1000)
+
+
+harness.main([
+    killed_under_writes, nothing_leaks, under_kho_run, flushed, damaged,
+])

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import harness
-from harness import Alone, Skip, equal, wait_for
+from harness import Alone, Program, Skip, diag, equal, wait_for
 from resp import Error, encode
 
 VERSIONS = sys.argv[1:]
@@ -19,8 +19,18 @@ ARITY = "-ERR wrong number of arguments for '%s' command\r\n"
 SYNTAX = '-ERR syntax error\r\n'
 INTEGER = '-ERR value is not an integer or out of range\r\n'
 EXPIRE = "-ERR invalid expire time in '%s' command\r\n"
+WRONGTYPE = ('-WRONGTYPE Operation against a key holding the wrong kind of '
+             'value\r\n')
+POSITIVE = '-ERR value is out of range, must be positive\r\n'
 NULL = '$-1\r\n'
+NULL_ARRAY = '*-1\r\n'
 OK = '+OK\r\n'
+
+
+def bulks(*texts):
+    return f'*{len(texts)}\r\n' + ''.join(
+        f'${len(x)}\r\n{x}\r\n' for x in texts)
+
 
 # Commands, in this order, on one connection, and the exact reply to each.
 TABLE = [
@@ -153,6 +163,117 @@ TABLE = [
     ('QUIT', OK),
 ]
 
+# The same for lists, since version 2.
+LISTS = [
+    ('RPUSH', ARITY % 'rpush'),
+    ('RPUSH l', ARITY % 'rpush'),
+    ('LPUSH l', ARITY % 'lpush'),
+    ('LLEN l', ':0\r\n'),
+    ('LRANGE l 0 -1', '*0\r\n'),
+    ('LINDEX l 0', NULL),
+    ('LINDEX l x', NULL),
+    ('LPOP l', NULL),
+    ('RPOP l', NULL),
+    ('LPOP l 2', NULL_ARRAY),
+    ('RPOP l 0', NULL_ARRAY),
+    ('RPUSH l c', ':1\r\n'),
+    ('RPUSH l d e', ':3\r\n'),
+    ('LPUSH l b a', ':5\r\n'),
+    ('LLEN l', ':5\r\n'),
+    ('TYPE l', '+list\r\n'),
+    ('EXISTS l l', ':2\r\n'),
+    ('DBSIZE', ':1\r\n'),
+    ('LRANGE l 0 -1', bulks(*'abcde')),
+    ('LRANGE l 1 2', bulks(*'bc')),
+    ('LRANGE l -2 -1', bulks(*'de')),
+    ('LRANGE l -99 99', bulks(*'abcde')),
+    ('LRANGE l 3 1', '*0\r\n'),
+    ('LRANGE l 5 9', '*0\r\n'),
+    ('LRANGE l -9 -6', '*0\r\n'),
+    ('LRANGE l -9223372036854775808 9223372036854775807', bulks(*'abcde')),
+    ('LRANGE l x 1', INTEGER),
+    ('LRANGE l 0 9223372036854775808', INTEGER),
+    ('LRANGE nix x 1', INTEGER),
+    ('LRANGE l 0', ARITY % 'lrange'),
+    ('LINDEX l 0', '$1\r\na\r\n'),
+    ('LINDEX l 3', '$1\r\nd\r\n'),
+    ('LINDEX l -1', '$1\r\ne\r\n'),
+    ('LINDEX l -5', '$1\r\na\r\n'),
+    ('LINDEX l 5', NULL),
+    ('LINDEX l -6', NULL),
+    ('LINDEX l -9223372036854775808', NULL),
+    ('LINDEX l x', INTEGER),
+    ('LPOP l', '$1\r\na\r\n'),
+    ('RPOP l', '$1\r\ne\r\n'),
+    ('LPOP l 0', '*0\r\n'),
+    ('LPOP l -1', POSITIVE),
+    ('RPOP l x', POSITIVE),
+    ('LPOP nix -1', POSITIVE),
+    ('LPOP l 1 2', ARITY % 'lpop'),
+    ('RPOP l 1 2', ARITY % 'rpop'),
+    ('RPUSH l f g', ':5\r\n'),
+    ('RPOP l 2', bulks(*'gf')),
+    ('LPOP l 2', bulks(*'bc')),
+    ('LPOP l 99', bulks('d')),
+    ('EXISTS l', ':0\r\n'),
+    ('TYPE l', '+none\r\n'),
+    ('DBSIZE', ':0\r\n'),
+    # Commands for strings on lists, and for lists on strings.
+    ('RPUSH l a b', ':2\r\n'),
+    ('SET s 1', OK),
+    ('GET l', WRONGTYPE),
+    ('MGET s l nix', '*3\r\n$1\r\n1\r\n$-1\r\n$-1\r\n'),
+    ('STRLEN l', WRONGTYPE),
+    ('INCR l', WRONGTYPE),
+    ('DECRBY l 5', WRONGTYPE),
+    ('SET l 1 GET', WRONGTYPE),
+    ('SET l 1 NX GET', WRONGTYPE),
+    ('SET l 1 NX', NULL),
+    ('LRANGE l 0 -1', bulks(*'ab')),
+    ('RPUSH s a', WRONGTYPE),
+    ('LPUSH s a', WRONGTYPE),
+    ('LPOP s', WRONGTYPE),
+    ('RPOP s 0', WRONGTYPE),
+    ('LLEN s', WRONGTYPE),
+    ('LRANGE s 0 -1', WRONGTYPE),
+    ('LINDEX s 0', WRONGTYPE),
+    ('LINDEX s x', WRONGTYPE),
+    ('GET s', '$1\r\n1\r\n'),
+    # Commands for keys.
+    ('KEYS l', bulks('l')),
+    ('SCAN 0 TYPE list COUNT 1000', '*2\r\n$1\r\n0\r\n' + bulks('l')),
+    ('SCAN 0 TYPE LIST MATCH s COUNT 1000', '*2\r\n$1\r\n0\r\n*0\r\n'),
+    ('SCAN 0 COUNT 1000 TYPE string', '*2\r\n$1\r\n0\r\n' + bulks('s')),
+    ('EXPIRE l 100', ':1\r\n'),
+    ('RPUSH l c', ':3\r\n'),
+    ('LPOP l', '$1\r\na\r\n'),
+    ('TTL l', ':100\r\n'),
+    ('PERSIST l', ':1\r\n'),
+    ('TTL l', ':-1\r\n'),
+    ('EXPIRE l -1', ':1\r\n'),
+    ('LLEN l', ':0\r\n'),
+    ('RPUSH l z', ':1\r\n'),
+    ('PEXPIRE l 100000', ':1\r\n'),
+    ('SET l 7 KEEPTTL', OK),
+    ('TTL l', ':100\r\n'),
+    ('GET l', '$1\r\n7\r\n'),
+    ('DEL l s', ':2\r\n'),
+    ('RPUSH l a', ':1\r\n'),
+    ('SET l 5 XX', OK),
+    ('TYPE l', '+string\r\n'),
+    ('DEL l', ':1\r\n'),
+    ('RPUSH l a', ':1\r\n'),
+    ('MSET x 1 l 2 x 3', OK),
+    ('MGET x l', bulks(*'32')),
+    ('DEL x l', ':2\r\n'),
+    ('RPUSH l a b c', ':3\r\n'),
+    ('UNLINK l', ':1\r\n'),
+    ('RPUSH k a', ':1\r\n'),
+    ('FLUSHALL', OK),
+    ('DBSIZE', ':0\r\n'),
+    ('RPOP k', NULL),
+]
+
 # Bytes that are not RESP, and what comes before the connection is closed.
 MALFORMED = [
     (b'*1\r\n:1\r\n', "expected '$', got ':'"),
@@ -213,7 +334,7 @@ def one_by_one():
     """each command gets exactly its reply"""
     for version in VERSIONS:
         with Alone(version) as server, connect(server) as sock:
-            for command, reply in TABLE:
+            for command, reply in (LISTS if version != V1 else []) + TABLE:
                 sock.sendall(encode(*command.split()))
                 want = reply.encode()
                 got = b''
@@ -228,7 +349,8 @@ def one_by_one():
 
 def in_pieces():
     """all commands at once, byte by byte, and in random pieces"""
-    stream = b''.join(encode(*c.split()) for c, _ in TABLE)
+    table = LISTS + TABLE
+    stream = b''.join(encode(*c.split()) for c, _ in table)
     for size in [len(stream), 1, None]:
         with Alone(V2) as server, connect(server) as sock:
             at = 0
@@ -237,7 +359,8 @@ def in_pieces():
                 piece = size or random.randrange(1, 50)
                 sock.sendall(stream[at:at + piece])
                 at += piece
-            equal(read_until_closed(sock), expected(TABLE), f'pieces of {size}')
+            equal(read_until_closed(sock), expected(table),
+                  f'pieces of {size}')
 
 
 def malformed():
@@ -258,7 +381,7 @@ def malformed():
 
 def random_bytes():
     """random bytes and random damage to commands never harm the server"""
-    stream = b''.join(encode(*c.split()) for c, _ in TABLE[:-1])
+    stream = b''.join(encode(*c.split()) for c, _ in LISTS + TABLE[:-1])
     with Alone(V2) as server:
         for turn in range(300):
             data = bytearray(stream[random.randrange(len(stream)):][:2000])
@@ -439,7 +562,120 @@ def info():
             assert b'# Server' not in client('INFO', 'memory')
             commands = client('COMMAND')
             equal(len(commands), client('COMMAND', 'COUNT'))
-            equal(b'object' in [c[0] for c in commands], n >= 2)
+            for name in b'object', b'rpush', b'lrange':
+                equal(name in [c[0] for c in commands], n >= 2)
+            equal(info['table_version'], str(n))
+
+
+class Redis(Program):
+    """The real one: without its package, too, redis-tools has the program,
+    under another name, and it looks at how it is called."""
+
+    def __init__(self):
+        program = shutil.which('redis-server') or \
+            shutil.which('redis-check-rdb')
+        if not program:
+            raise Skip('no redis-tools')
+        version = subprocess.check_output(['redis-server', '--version'],
+                                          executable=program)
+        if b' v=7.' not in version:
+            raise Skip(f'not version 7: {version}')
+        super().__init__()
+        self.process = subprocess.Popen(
+            ['redis-server', '--port', '0', '--unixsocket', self.path,
+             '--databases', '1', '--save', '', '--dir', self.dir],
+            executable=program, stdout=self.log, stderr=self.log)
+        self.wait()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def as_redis():
+    """a real redis-server gives the same replies"""
+    # What these say depends on the server.
+    other = ('CLIENT', 'CONFIG', 'HELLO')
+    with Redis() as server, connect(server) as sock:
+        for command, reply in LISTS + TABLE:
+            if command.startswith(other):
+                continue
+            sock.sendall(encode(*command.split()))
+            got = b''
+            while len(got) < len(reply):
+                got += sock.recv(len(reply) - len(got))
+            equal(got, reply.encode(), command)
+
+
+def random_command():
+    key = random.choice('abcdefgh')
+    n = random.choice([0, 1, 2, 3, 5, 30, 1000, -1, -2, -5])
+    values = [str(random.randrange(30)) * random.choice([1, 1, 20, 1200])
+              for _ in range(random.choice([1, 1, 2, 5, 40]))]
+    return random.choice([
+        ('RPUSH', key, *values), ('LPUSH', key, *values),
+        ('RPUSH', key, *values), ('LPUSH', key, *values),
+        ('LPOP', key), ('RPOP', key), ('LPOP', key, n), ('RPOP', key, n),
+        ('LRANGE', key, n, random.randrange(-20, 50)), ('LLEN', key),
+        ('LINDEX', key, n), ('LRANGE', key, 0, -1), ('TYPE', key),
+        ('SET', key, n), ('SET', key, n, 'NX'), ('SET', key, n, 'XX', 'GET'),
+        ('GET', key), ('INCR', key), ('STRLEN', key), ('DEL', key),
+        ('MGET', *'abcdefgh'), ('MSET', key, n, 'a', n), ('EXISTS', *'abcdef'),
+        ('EXPIRE', key, 1000), ('EXPIRE', key, -1), ('PERSIST', key),
+        ('KEYS', '*'), ('DBSIZE',),
+    ])
+
+
+def same_as_redis():
+    """random commands on lists and strings: the replies of a redis-server"""
+    lists = errors = 0
+    with Redis() as redis, Alone(V2) as server:
+        theirs, ours = redis.client(), server.client()
+        for turn in range(200):
+            commands = [random_command() for _ in range(50)]
+            for command, want, got in zip(commands, theirs.pipeline(commands),
+                                          ours.pipeline(commands)):
+                if command[0] == 'KEYS':
+                    want.sort()
+                    got.sort()
+                equal(got, want, ' '.join(map(str, command))[:100])
+                lists += isinstance(got, list) and len(got) > 0
+                errors += isinstance(got, Error)
+    assert lists > 500 and errors > 500, (lists, errors)
+    diag(f'10000 commands, {lists} replies with elements, {errors} errors')
+
+
+def long_lists():
+    """a list with elements of any size, as long as there is memory for it"""
+    with Alone(V2, '--max-memory', '16m') as server:
+        client = server.client()
+        client('SET', 'a', 'x')
+        used = int(client.info()['used_memory'])
+        sizes = [0, 1, 2000, 2023, 2024, 2025, 4072, 4073, 65536, 3000001]
+        values = [random.randbytes(size) for size in sizes]
+        equal(client('RPUSH', 'l', *values), len(values))
+        equal(client('LRANGE', 'l', 0, -1), values)
+        for i, value in enumerate(values):
+            equal(client('LINDEX', 'l', i), value, i)
+        equal(client('LPOP', 'l', 5), values[:5])
+        equal(client('RPOP', 'l', 5), values[:4:-1])
+        n = 0
+        while client('RPUSH', 'l',
+                     *[f'{n}:{i}' for i in range(1000)]) == 1000 * (n + 1):
+            n += 1
+        equal(client('LLEN', 'l'), n * 1000)
+        equal(client('LRANGE', 'l', -3, -1),
+              [f'{n - 1}:{i}'.encode() for i in range(997, 1000)])
+        assert isinstance(client('LPUSH', 'new', 5000 * 'x'), Error)
+        equal(client('EXISTS', 'new'), 0)
+        assert n > 100, n
+        for i in range(20):
+            equal(client('LPOP', 'l', 1000)[i], f'{i}:{i}'.encode())
+            equal(client('RPOP', 'l'), f'{n - 1}:{999 - i}'.encode())
+        equal(client('DEL', 'l'), 1)
+        used = int(client.info()['used_memory']) - used
+        # A slab of each size that was in use, and nothing else.
+        assert used < 3 << 20, used
 
 
 def idle_time():
@@ -451,6 +687,8 @@ def idle_time():
         wait_for(lambda: client('OBJECT', 'IDLETIME', 'a') >= 2, 'two seconds')
         client('GET', 'a')
         assert client('OBJECT', 'IDLETIME', 'a') < 2
+        equal(client('RPUSH', 'l', 'x'), 1)
+        assert client('OBJECT', 'IDLETIME', 'l') < 2
         equal(client('OBJECT', 'IDLETIME', 'nix'), None)
         assert isinstance(client('OBJECT', 'FREQ', 'a'), Error)
 
@@ -524,6 +762,6 @@ def redis_tools():
 
 harness.main([
     one_by_one, in_pieces, malformed, random_bytes, inline, half_closed,
-    binary, unread_replies, expiring, full, scanning, patterns, info,
-    idle_time, options, taken, tcp, redis_tools,
+    as_redis, same_as_redis, long_lists, binary, unread_replies, expiring,
+    full, scanning, patterns, info, idle_time, options, taken, tcp, redis_tools,
 ])

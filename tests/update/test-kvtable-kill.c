@@ -27,8 +27,12 @@
 #include <kho/pages.h>
 #include <kho/tree.h>
 
+#include "../../examples/kvstore/list.h"
 #include "../../examples/kvstore/table.h"
 
+KHO_COMPONENT(kvtable, .write = { KVTABLE_VERSION, KVTABLE_VERSION },
+	      .read = { KVTABLE_OLDEST, KVTABLE_VERSION },
+	      .deps = { "kmalloc", "vmalloc" });
 KHO_COMPONENT(killed, .write = { 1, 1 }, .read = { 1, 1 },
 	      .deps = { "kvtable" });
 
@@ -37,6 +41,13 @@ KHO_COMPONENT(killed, .write = { 1, 1 }, .read = { 1, 1 },
 #define KEYS 20
 /* Gets pages of its own. */
 #define BIG 5000
+/* What the table has at most: KEYS, and what is put later. */
+#define MOST (KEYS + 10)
+#define EDGES 5
+/* Keys that may hold lists, and how many elements. */
+#define LIST (KEYS + 5)
+#define LONG_LIST (KEYS + 6)
+#define ELEMENTS 16
 
 struct arena {
 	int fd;
@@ -44,9 +55,13 @@ struct arena {
 	struct table table;
 };
 
-/* What the table holds: the value of key i, by its length; 0: it is not there. */
+/*
+ * What the table holds: the value of key i, by its length, or the elements of
+ * the list there, by their lengths; 0: it is not there.
+ */
 struct model {
-	size_t len[KEYS + 10];
+	size_t len[MOST];
+	size_t elements[MOST][ELEMENTS];
 };
 
 static struct str key_of(size_t i)
@@ -105,6 +120,31 @@ static void put(struct arena *arena, size_t i, size_t len)
 	assert_int_equal(table_put(&arena->table, &entry, 1), 0);
 }
 
+static void push(struct arena *arena, size_t i, enum list_end end,
+		 const size_t *lens, size_t nr)
+{
+	struct kvtable_entry *old = table_find(&arena->table, key_of(i));
+	struct kvtable_entry *entry = old;
+	struct str values[ELEMENTS];
+	size_t k;
+
+	if (!old)
+		entry = table_new_list(&arena->table, key_of(i), 1);
+	assert_non_null(entry);
+	for (k = 0; k < nr; k++) {
+		values[k] = value_of(i, lens[k]);
+		values[k].p = memcpy(malloc(lens[k]), values[k].p, lens[k]);
+	}
+	assert_int_equal(list_push(&arena->table, entry, end, values, nr), 0);
+	if (!old)
+		assert_int_equal(table_put(&arena->table, &entry, 1), 0);
+	for (k = 0; k < nr; k++)
+		free((void *)(uintptr_t)values[k].p);
+}
+
+/* Six elements, two of them with pages of their own. */
+static const size_t long_list[] = { 30, 41, BIG, 33, 40, BIG };
+
 static void create(struct arena *arena, struct model *model, uint64_t version)
 {
 	struct killed *state;
@@ -114,7 +154,10 @@ static void create(struct arena *arena, struct model *model, uint64_t version)
 	state = kho_alloc_preserve(arena->kho, sizeof(*state));
 	assert_non_null(state);
 	assert_int_equal(table_create(&arena->table, arena->kho), 0);
-	arena->table.root->version = version;
+	if (version < 2) {
+		arena->table.root->version = version;
+		arena->table.root->upgraded = 0;
+	}
 	state->table = kho_phys(arena->kho, arena->table.root);
 	assert_int_equal(kho_add_subtree(arena->kho, "killed",
 					 &killed_component, 0, state,
@@ -126,36 +169,90 @@ static void create(struct arena *arena, struct model *model, uint64_t version)
 		model->len[i] = i % 8 ? 10 + i : BIG;
 		put(arena, i, model->len[i]);
 	}
+	if (version < 2)
+		return;
+	push(arena, LONG_LIST, LIST_LAST, long_list, 6);
+	memcpy(model->elements[LONG_LIST], long_list, sizeof(long_list));
+}
+
+static bool is_value(struct str value, size_t i, size_t len)
+{
+	return value.len == len && !memcmp(value.p, value_of(i, len).p, len);
+}
+
+/* In both directions. */
+static bool holds_list(struct arena *arena, struct kvtable_entry *entry,
+		       size_t i, const size_t *lens)
+{
+	const struct kvtable_element *element, *last = NULL;
+	size_t n = 0;
+
+	for (element = list_at(&arena->table, entry, 0); element;
+	     element = list_next(&arena->table, element)) {
+		if (n == ELEMENTS ||
+		    !is_value(element_value(element), i, lens[n++]) ||
+		    list_prev(&arena->table, element) != last)
+			return false;
+		last = element;
+	}
+	return n && entry_list(entry)->length == n &&
+	       (n == ELEMENTS || !lens[n]) &&
+	       list_at(&arena->table, entry, n - 1) == last;
+}
+
+static uint64_t count_chained(struct arena *arena)
+{
+	struct kvtable_entry *entry = NULL;
+	uint64_t n = 0;
+
+	while (n <= MOST && (entry = list_chained(&arena->table, entry)))
+		n++;
+	return n;
 }
 
 static bool holds(struct arena *arena, const struct model *model)
 {
 	struct kvtable_entry *entry;
-	struct str value, want;
-	uint64_t count = 0;
+	uint64_t count = 0, lists = 0;
 	size_t i;
 
-	for (i = 0; i < KEYS + 10; i++) {
+	for (i = 0; i < MOST; i++) {
 		entry = table_find(&arena->table, key_of(i));
-		count += model->len[i] > 0;
-		if (!entry != !model->len[i])
+		if (!entry != (!model->len[i] && !model->elements[i][0]))
 			return false;
 		if (!entry)
 			continue;
-		value = entry_value(entry);
-		want = value_of(i, model->len[i]);
-		if (value.len != want.len ||
-		    memcmp(value.p, want.p, want.len) != 0)
+		count++;
+		lists += entry_is_list(entry);
+		if (model->len[i] ?
+			    !is_value(entry_value(entry), i, model->len[i]) :
+			    !holds_list(arena, entry, i, model->elements[i]))
 			return false;
 	}
-	return table_count(&arena->table) == count;
+	return table_count(&arena->table) == count &&
+	       count_chained(arena) == lists;
 }
 
+struct count {
+	struct arena *arena;
+	uint64_t entries;
+	uint64_t objects;
+};
+
+/* What is larger has pages of its own. */
 static void count_entry(const struct kvtable_entry *entry, void *arg)
 {
-	uint64_t *count = arg;
+	struct count *count = arg;
+	const struct kvtable_element *element;
 
-	count[entry->vlen > BIG / 2]++;
+	count->entries++;
+	count->objects += kho_ksize(count->arena->table.kmem, entry) > 0;
+	if (!entry_is_list(entry))
+		return;
+	for (element = list_at(&count->arena->table, entry, 0); element;
+	     element = list_next(&count->arena->table, element))
+		count->objects += kho_ksize(count->arena->table.kmem, element) >
+				  0;
 }
 
 static int count_object(void *object, size_t size, void *arg)
@@ -166,18 +263,19 @@ static int count_object(void *object, size_t size, void *arg)
 	return 0;
 }
 
-/* Each object is an entry that can be found; when all go, all pages do. */
+/* Each object is one that can be found; when all go, all pages do. */
 static void check_leaks(struct arena *arena)
 {
-	uint64_t entries[2] = { 0 }, objects = 0;
+	struct count count = { .arena = arena };
+	uint64_t objects = 0;
 	struct kho_pages_info info;
 
-	table_scan(&arena->table, 0, UINT32_MAX, count_entry, entries);
-	assert_int_equal(entries[0] + entries[1], table_count(&arena->table));
+	table_scan(&arena->table, 0, UINT32_MAX, count_entry, &count);
+	assert_int_equal(count.entries, table_count(&arena->table));
 	assert_int_equal(kho_kmem_walk(arena->table.kmem, count_object,
 				       &objects),
 			 0);
-	assert_int_equal(objects, entries[0]);
+	assert_int_equal(objects, count.objects);
 	table_flush(&arena->table);
 	assert_int_equal(kho_kmem_destroy(arena->table.kmem), 0);
 	kho_pages_info(arena->kho, &info);
@@ -498,6 +596,300 @@ static void test_upgrade(void **state)
 	step_through(&arena, &before, &before, upgrade);
 }
 
+/* ---- lists ---- */
+
+static const size_t three[] = { 37, 2100, 39 };
+
+/* What a list has when @nr elements come to an end of it. */
+static void model_push(size_t *elements, enum list_end end, const size_t *lens,
+		       size_t nr)
+{
+	size_t n = 0, k;
+
+	while (elements[n])
+		n++;
+	for (k = 0; k < nr; k++, n++) {
+		if (end == LIST_FIRST)
+			memmove(elements + 1, elements, n * sizeof(*elements));
+		elements[end == LIST_FIRST ? 0 : n] = lens[k];
+	}
+}
+
+static void push_new(struct arena *arena)
+{
+	push(arena, LIST, LIST_FIRST, three, 3);
+}
+
+static void test_push_new(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	model_push(after.elements[LIST], LIST_FIRST, three, 3);
+	step_through(&arena, &before, &after, push_new);
+}
+
+static void push_first(struct arena *arena)
+{
+	push(arena, LONG_LIST, LIST_FIRST, three, 3);
+}
+
+static void test_push_first(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	model_push(after.elements[LONG_LIST], LIST_FIRST, three, 3);
+	step_through(&arena, &before, &after, push_first);
+}
+
+static void push_last(struct arena *arena)
+{
+	push(arena, LONG_LIST, LIST_LAST, three, 3);
+}
+
+static void test_push_last(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	model_push(after.elements[LONG_LIST], LIST_LAST, three, 3);
+	step_through(&arena, &before, &after, push_last);
+}
+
+static void pop_first(struct arena *arena)
+{
+	list_pop(&arena->table, table_find(&arena->table, key_of(LONG_LIST)),
+		 LIST_FIRST, 4);
+}
+
+static void test_pop_first(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	memset(after.elements[LONG_LIST], 0, sizeof(after.elements[0]));
+	memcpy(after.elements[LONG_LIST], long_list + 4, 2 * sizeof(size_t));
+	step_through(&arena, &before, &after, pop_first);
+}
+
+static void pop_last(struct arena *arena)
+{
+	list_pop(&arena->table, table_find(&arena->table, key_of(LONG_LIST)),
+		 LIST_LAST, 4);
+}
+
+static void test_pop_last(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	memset(after.elements[LONG_LIST], 0, sizeof(after.elements[0]));
+	memcpy(after.elements[LONG_LIST], long_list, 2 * sizeof(size_t));
+	step_through(&arena, &before, &after, pop_last);
+}
+
+static void delete_list(struct arena *arena)
+{
+	table_delete(&arena->table, key_of(LONG_LIST));
+}
+
+static void test_delete_list(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	push(&arena, LIST, LIST_LAST, three, 3);
+	model_push(before.elements[LIST], LIST_LAST, three, 3);
+	after = before;
+	memset(after.elements[LONG_LIST], 0, sizeof(after.elements[0]));
+	step_through(&arena, &before, &after, delete_list);
+}
+
+/* A value in the place of a list, along with others. */
+static void set_over_list(struct arena *arena)
+{
+	struct kvtable_entry *entries[2];
+
+	entries[0] = table_new(&arena->table, key_of(LONG_LIST),
+			       value_of(LONG_LIST, 11), 0, 1);
+	entries[1] = table_new(&arena->table, key_of(3), value_of(3, 30), 0, 1);
+	table_put(&arena->table, entries, 2);
+}
+
+static void test_set_over_list(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	after = before;
+	memset(after.elements[LONG_LIST], 0, sizeof(after.elements[0]));
+	after.len[LONG_LIST] = 11;
+	after.len[3] = 30;
+	step_through(&arena, &before, &after, set_over_list);
+}
+
+/* ---- going back to version 1 ---- */
+
+/*
+ * Values whose entries have other memory in version 1 than in version 2; and
+ * one more, so that there is a slab for the smaller of them.
+ */
+static const size_t edges[EDGES] = { 2005, 2011, 4055, 4059, 1990 };
+
+static void put_edges(struct arena *arena, struct model *model)
+{
+	size_t i;
+
+	for (i = 0; i < EDGES; i++) {
+		model->len[KEYS + i] = edges[i];
+		put(arena, KEYS + i, edges[i]);
+	}
+}
+
+/* A table of some entries behind one bucket, which takes few steps to walk. */
+static void create_few(struct arena *arena, struct model *model,
+		       uint64_t version)
+{
+	size_t i;
+
+	create(arena, model, version);
+	table_flush(&arena->table);
+	memset(model, 0, sizeof(*model));
+	for (i = 0; i < 4; i++) {
+		model->len[i] = i ? 10 + i : BIG;
+		put(arena, i, model->len[i]);
+	}
+	put_edges(arena, model);
+	assert_int_equal(table_buckets(&arena->table), 1);
+}
+
+static void count_new_format(const struct kvtable_entry *entry, void *arg)
+{
+	*(uint64_t *)arg += entry_accessed(entry) > 0;
+}
+
+static uint64_t in_new_format(struct arena *arena)
+{
+	uint64_t n = 0;
+
+	table_scan(&arena->table, 0, UINT32_MAX, count_new_format, &n);
+	return n;
+}
+
+static void go_back(struct arena *arena)
+{
+	struct kho_error why;
+
+	if (table_convert(&arena->table, 1, 1000, &why))
+		fail_msg("%s", why.text);
+}
+
+static void test_go_back(void **state)
+{
+	struct arena arena;
+	struct model before;
+
+	(void)state;
+	create_few(&arena, &before, KVTABLE_VERSION);
+	step_through(&arena, &before, &before, go_back);
+}
+
+/* A list that has expired is no reason to stay. */
+static void test_go_back_expired(void **state)
+{
+	struct arena arena;
+	struct model before, after;
+
+	(void)state;
+	create_few(&arena, &before, KVTABLE_VERSION);
+	push(&arena, LIST, LIST_LAST, three, 3);
+	entry_set_expires(table_find(&arena.table, key_of(LIST)), 1000);
+	after = before;
+	model_push(before.elements[LIST], LIST_LAST, three, 3);
+	step_through(&arena, &before, &after, go_back);
+}
+
+static void test_upgrade_edges(void **state)
+{
+	struct arena arena;
+	struct model before;
+
+	(void)state;
+	create_few(&arena, &before, 1);
+	step_through(&arena, &before, &before, upgrade);
+}
+
+/* All entries really change, there and back, and again where they are. */
+static void there_and_back(struct arena *arena, const struct model *model)
+{
+	uint64_t objects[3] = { 0 }, keys = table_count(&arena->table);
+	struct kho_error why;
+	size_t turn;
+
+	for (turn = 0; turn < 3; turn++) {
+		assert_int_equal(in_new_format(arena), keys);
+		go_back(arena);
+		assert_int_equal(table_version(&arena->table), 1);
+		assert_int_equal(in_new_format(arena), 0);
+		assert_true(holds(arena, model));
+		kho_kmem_walk(arena->table.kmem, count_object, &objects[turn]);
+		assert_false(table_upgrade(&arena->table, 1, 100));
+		assert_int_equal(table_convert(&arena->table, 2, 1000, &why),
+				 0);
+		assert_int_equal(table_version(&arena->table), 2);
+		assert_int_equal(in_new_format(arena), 0);
+		upgrade(arena);
+		assert_true(holds(arena, model));
+	}
+	assert_int_equal(objects[0], objects[2]);
+	check_leaks(arena);
+	kho_close(arena->kho);
+	close(arena->fd);
+}
+
+static void test_there_and_back(void **state)
+{
+	struct arena arena;
+	struct model model;
+
+	(void)state;
+	create(&arena, &model, KVTABLE_VERSION);
+	table_delete(&arena.table, key_of(LONG_LIST));
+	memset(model.elements, 0, sizeof(model.elements));
+	put_edges(&arena, &model);
+	there_and_back(&arena, &model);
+}
+
+static void test_there_and_back_few(void **state)
+{
+	struct arena arena;
+	struct model model;
+
+	(void)state;
+	create_few(&arena, &model, KVTABLE_VERSION);
+	there_and_back(&arena, &model);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -511,6 +903,18 @@ int main(void)
 		cmocka_unit_test(test_grow),
 		cmocka_unit_test(test_grow_first),
 		cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_push_new),
+		cmocka_unit_test(test_push_first),
+		cmocka_unit_test(test_push_last),
+		cmocka_unit_test(test_pop_first),
+		cmocka_unit_test(test_pop_last),
+		cmocka_unit_test(test_delete_list),
+		cmocka_unit_test(test_set_over_list),
+		cmocka_unit_test(test_go_back),
+		cmocka_unit_test(test_go_back_expired),
+		cmocka_unit_test(test_upgrade_edges),
+		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_there_and_back_few),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
