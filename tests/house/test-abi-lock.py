@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-"""The ABI lock holds, and would notice: test-abi-lock.py COMPILER"""
+"""The ABI lock holds, and would notice: test-abi-lock.py COMPILER..."""
 import glob
 import os
 import re
@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 ROOT = os.path.abspath(os.path.dirname(__file__) + '/../..')
+CC = sys.argv[1:]
 
 
 class Tree:
@@ -23,10 +24,10 @@ class Tree:
         # The lock of what is there: whether that is right is the first test.
         self.run('--update')
 
-    def run(self, *args):
+    def run(self, *args, cc=CC):
         ran = subprocess.run(
-            [f'{ROOT}/scripts/abi-lock', '--cc', sys.argv[1], '--include',
-             self.include, '--lock', self.lock, *args],
+            [f'{ROOT}/scripts/abi-lock', '--include', self.include, '--lock',
+             self.lock, *args, '--', *cc],
             text=True, capture_output=True)
         return ran.returncode, ran.stdout + ran.stderr
 
@@ -38,6 +39,10 @@ class Tree:
             text = text.replace(old, new, 1)
         with open(f'{self.abi}/{header}', 'w') as f:
             f.write(text)
+
+    def version(self, header, name):
+        with open(f'{self.abi}/{header}') as f:
+            return int(re.search(rf'define {name} (\d+)', f.read())[1])
 
     def lines(self):
         with open(self.lock) as f:
@@ -80,7 +85,7 @@ def accepted(tree, *expected):
 
 def locked(_):
     """the formats are those of tests/house/abi.lock"""
-    ran = subprocess.run([f'{ROOT}/scripts/abi-lock', '--cc', sys.argv[1]],
+    ran = subprocess.run([f'{ROOT}/scripts/abi-lock', '--', *CC],
                          text=True, capture_output=True)
     if ran.returncode:
         yield ran.stdout + ran.stderr
@@ -124,9 +129,10 @@ def other_versions(tree):
     """the version of another header does not count, nor does a lower one"""
     tree.edit('block.h', ('uint32_t entry_size', 'uint64_t entry_size'))
     tree.edit('arena.h', BUMPED)
-    yield from refused(tree, 'KHO_BLOCK_VERSION did not; it must become 3')
-    tree.edit('block.h', ('VERSION 2', 'VERSION 1'))
-    yield from refused(tree, 'KHO_BLOCK_VERSION was 2 and is 1')
+    n = tree.version('block.h', 'KHO_BLOCK_VERSION')
+    yield from refused(tree, f'KHO_BLOCK_VERSION did not; it must become {n + 1}')
+    tree.edit('block.h', (f'KHO_BLOCK_VERSION {n}', f'KHO_BLOCK_VERSION {n - 1}'))
+    yield from refused(tree, f'KHO_BLOCK_VERSION was {n} and is {n - 1}')
 
 
 def embedded(tree):
@@ -200,7 +206,9 @@ def not_understood(tree):
             ('struct a { uint8_t x : 3; };', 'not one field'),
             ('struct a { uint8_t x, y; };', 'not one field'),
             ('typedef struct { uint8_t x; } a;', 'no layout and no constant'),
-            ('static inline void f(void) {}', 'not understood')]:
+            ('static inline void f(void) {}', 'not understood'),
+            ('#define KHO_NEW_VERSION 1\n'
+             '#define KHO_NEW_A KHO_NOTE_OWNER', 'KHO_NEW_A')]:
         with open(f'{tree.abi}/new.h', 'w') as f:
             f.write(f'#define KHO_NEW_H\n{text}\n')
         for problem in refused(tree, error):
@@ -211,8 +219,8 @@ def compilers_agree(tree):
     """gcc and clang see the same"""
     if not shutil.which('gcc') or not shutil.which('clang'):
         return None
-    return [out for code, out in (tree.run('--cc', 'gcc'),
-                                  tree.run('--cc', 'clang')) if code]
+    return [out for code, out in (tree.run(cc=['gcc']), tree.run(cc=['clang']))
+            if code]
 
 
 def main():
