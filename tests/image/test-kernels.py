@@ -1,0 +1,308 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+"""Real kernels as TARGETs: test-kernels.py KHO
+
+Kernels with KHO are taken from the folder of KHO_VM_KERNEL, or from shared/vm
+beside the checkout; Debian's are downloaded once, by apt, from the mirror that
+this machine uses, into ~/.cache/kho-tools. What is not there is skipped.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import traceback
+
+KHO = os.path.abspath(sys.argv[1])
+ROOT = os.path.abspath(os.path.dirname(__file__) + '/../..')
+DIR = tempfile.mkdtemp(prefix='kho-kernels-')
+CACHE = os.path.join(os.environ.get('XDG_CACHE_HOME') or
+                     os.path.expanduser('~/.cache'), 'kho-tools/kernels')
+# Seconds for all downloads together.
+PATIENCE = 240
+MISSING = 'was built without CONFIG_KEXEC_HANDOVER'
+COMPONENTS = {'block': 1, 'kexec-metadata': 1, 'kho': 4, 'luo': 5,
+              'memblock': 1, 'memfd': 2, 'radix': 1, 'reserve-mem': 1,
+              'vmalloc': 1}
+
+# The flavour for clouds is the smallest: what it is, where, its packages (the
+# image, then the configuration when that has a package of its own).
+DEBIAN = [
+    ('6.1 amd64', 'bookworm', 'amd64',
+     [r'linux-image-(6\.1\.\d+-\d+-cloud-amd64)']),
+    ('6.12 amd64', 'bookworm-backports', 'amd64',
+     [r'linux-image-(6\.12\.\d+\S*-cloud-amd64)']),
+    ('7.x amd64', 'trixie-backports', 'amd64',
+     [r'linux-binary-(7\.\d+\.\d+\S*-cloud-amd64)', 'linux-base-{}']),
+    ('7.x arm64', 'trixie-backports', 'arm64',
+     [r'linux-binary-(7\.\d+\.\d+\S*-cloud-arm64)', 'linux-base-{}']),
+]
+
+
+def kho(*args, code=None):
+    done = subprocess.run([KHO, *args], capture_output=True, text=True,
+                          timeout=60)
+    if code is not None:
+        assert done.returncode == code, done
+    return done
+
+
+def manifest(path, code=0):
+    begin = time.monotonic()
+    document = json.loads(kho('manifest', '--json', path, code=code).stdout)
+    took = time.monotonic() - begin
+    print(f'# {os.path.basename(path)}: {took:.2f} s: '
+          f'{json.dumps(document["image"])}')
+    return document
+
+
+def versions(document):
+    return {c['name']: c['write']['max'] for c in document['components']}
+
+
+# Kernels with KHO
+
+def with_kho(name):
+    """The path of a kernel; None: there is none of that name."""
+    own = os.environ.get('KHO_VM_KERNEL')
+    folder = os.path.dirname(own) if own else f'{ROOT}/../shared/vm'
+    path = f'{folder}/{name}'
+    return os.path.normpath(path) if os.path.exists(path) else None
+
+
+def kho_manifests():
+    """kernels with KHO: what they understand"""
+    found = [p for p in map(with_kho, ('bzImage-7.2.13-kho',
+                                       'bzImage-7.3.4-kho')) if p]
+    if not found:
+        return 'no kernel with KHO here'
+    for path in found:
+        document = manifest(path)
+        assert versions(document) == COMPONENTS, document
+        assert document['image']['release'] in path
+        assert document['image']['format'] == 'bzImage, gzip, vmlinux'
+        assert f'{path}: embedded configuration' in document['sources']
+    return None
+
+
+def kho_checks():
+    """a kernel with KHO to its neighbours: only what changed is refused"""
+    old, new, other = map(with_kho, ('bzImage-7.2.13-kho', 'bzImage-7.3.4-kho',
+                                     'bzImage-7.3.4-kho-next'))
+    if not old or not new or not other:
+        return 'no kernels with KHO here'
+    kho('check', old, new, code=0)
+    kho('check', new, old, code=0)
+    for here, there, pairs in ((new, other, {'kho': (4, 5), 'memfd': (2, 3)}),
+                               (other, new, {'kho': (5, 4), 'memfd': (3, 2)})):
+        done = kho('check', '--json', here, there, code=1)
+        refused = {c['name']: (c['writer']['max'], c['reader']['max'])
+                   for c in json.loads(done.stdout)['components']
+                   if c['verdict'] != 'ok'}
+        assert refused == pairs, refused
+    return None
+
+
+# Debian's kernels
+
+def mirror():
+    """Where this machine has Debian's packages from; None: nowhere."""
+    if not shutil.which('apt-get'):
+        return None
+    done = subprocess.run(
+        ['apt-get', 'indextargets', '--format', '$(LABEL) $(REPO_URI)',
+         'Identifier: Packages'], capture_output=True, text=True)
+    found = [line.split()[1] for line in done.stdout.splitlines()
+             if line.startswith('Debian ')]
+    return found[0] if found else None
+
+
+class Apt:
+    """apt with a configuration of its own: other releases and architectures."""
+
+    def __init__(self):
+        self.end = time.monotonic() + PATIENCE
+        self.ready = None
+        self.env = {**os.environ, 'APT_CONFIG': f'{DIR}/apt/apt.conf'}
+
+    def run(self, *args):
+        left = max(1, self.end - time.monotonic())
+        try:
+            done = subprocess.run(args, cwd=DIR, env=self.env, timeout=left,
+                                  capture_output=True, text=True)
+        except subprocess.TimeoutExpired:
+            return None
+        return None if done.returncode else done.stdout
+
+    def update(self):
+        if self.ready is not None:
+            return self.ready
+        self.ready = False
+        uri = mirror()
+        if not uri:
+            return False
+        for folder in 'lists/partial', 'cache/archives/partial':
+            os.makedirs(f'{DIR}/apt/{folder}')
+        with open(f'{DIR}/apt/status', 'w'):
+            pass
+        suites = {}
+        for _, suite, arch, _ in DEBIAN:
+            suites.setdefault(suite, set()).add(arch)
+        with open(f'{DIR}/apt/sources.list', 'w') as f:
+            for suite, arches in suites.items():
+                f.write(f'deb [signed-by=/usr/share/keyrings/'
+                        f'debian-archive-keyring.gpg '
+                        f'arch={",".join(sorted(arches))}] {uri} {suite} main\n')
+        with open(f'{DIR}/apt/apt.conf', 'w') as f:
+            f.write(f'Dir::State "{DIR}/apt";\n'
+                    f'Dir::State::status "{DIR}/apt/status";\n'
+                    f'Dir::Cache "{DIR}/apt/cache";\n'
+                    f'Dir::Etc::sourcelist "{DIR}/apt/sources.list";\n'
+                    'Dir::Etc::sourceparts "-";\n'
+                    'Acquire::Languages "none";\nAcquire::Retries "0";\n'
+                    'Acquire::http::Timeout "10";\n'
+                    'APT::Sandbox::User "root";\n'
+                    'APT::Architectures { "amd64"; "arm64"; };\n')
+        self.ready = self.run('apt-get', 'update') is not None
+        return self.ready
+
+    def newest(self, pattern, arch):
+        names = self.run('apt-cache', 'pkgnames') or ''
+        found = [m for m in re.finditer(rf'^{pattern}(:{arch})?$', names, re.M)]
+        return max((m[1] for m in found), default=None, key=lambda v: [
+            int(n) for n in re.findall(r'\d+', v)])
+
+    def download(self, package):
+        if self.run('apt-get', 'download', package) is None:
+            return None
+        name = package.split(':')[0]
+        debs = [f for f in os.listdir(DIR) if f.startswith(f'{name}_')]
+        return f'{DIR}/{debs[0]}' if debs else None
+
+
+APT = Apt()
+
+
+def extract(deb, pattern, to):
+    """The first file of a package whose name matches."""
+    with subprocess.Popen(['dpkg-deb', '--fsys-tarfile', deb],
+                          stdout=subprocess.PIPE) as unpacker:
+        with tarfile.open(fileobj=unpacker.stdout, mode='r|') as tar:
+            for member in tar:
+                if re.fullmatch(pattern, member.name) and member.isfile():
+                    with open(f'{to}~', 'wb') as f:
+                        shutil.copyfileobj(tar.extractfile(member), f)
+                    os.rename(f'{to}~', to)
+                    break
+        unpacker.kill()
+    return os.path.exists(to)
+
+
+def cached(pattern):
+    """(image, configuration) in the cache; None: there is none."""
+    release = re.search(r'\((.*)\)', pattern)[1]
+    for name in sorted(os.listdir(CACHE) if os.path.isdir(CACHE) else ()):
+        found = re.fullmatch(f'vmlinuz-({release})', name)
+        config = found and f'{CACHE}/config-{found[1]}'
+        if found and os.path.exists(config):
+            return f'{CACHE}/{name}', config
+    return None
+
+
+def fetch(arch, patterns):
+    """The same, downloaded if need be."""
+    if cached(patterns[0]):
+        return cached(patterns[0])
+    version = APT.update() and APT.newest(patterns[0], arch)
+    if not version:
+        return None
+    image, config = f'{CACHE}/vmlinuz-{version}', f'{CACHE}/config-{version}'
+    os.makedirs(CACHE, exist_ok=True)
+    packages = [re.sub(r'\(.*\)', lambda _: version, patterns[0])] + \
+        [p.format(version) for p in patterns[1:]]
+    for package in packages:
+        deb = APT.download(f'{package}:{arch}')
+        if not deb:
+            return None
+        extract(deb, r'\./(boot/vmlinuz-\S+|usr/lib/modules/[^/]+/vmlinuz)',
+                image)
+        extract(deb, r'\./(boot/config-\S+|usr/lib/modules/[^/]+/config)',
+                config)
+        os.unlink(deb)
+    return cached(patterns[0])
+
+
+def debian(arch, patterns):
+    found = fetch(arch, patterns)
+    if not found:
+        return 'not in the cache, and not to be had from a mirror'
+    image, config = found
+    with open(config, encoding='utf-8') as f:
+        built = 'CONFIG_KEXEC_HANDOVER=y' in f.read()
+    document = manifest(image, 0 if built else 1)
+    assert image.endswith('/vmlinuz-' + document['image']['release'])
+    assert document['image']['missing'] == ('' if built else MISSING)
+    assert bool(document['components']) == built
+    form = document['image']['format']
+    assert form.startswith('bzImage, ' if arch == 'amd64' else 'arm64 Image')
+    return None
+
+
+def debian_test(what, arch, patterns):
+    def test():
+        return debian(arch, patterns)
+    test.__doc__ = f'Debian: {what}'
+    return test
+
+
+def matrix():
+    """everyone to everyone"""
+    paths = [p for p in map(with_kho, ('bzImage-7.2.13-kho',
+                                       'bzImage-7.3.4-kho',
+                                       'bzImage-7.3.4-kho-next')) if p]
+    n_kho = len(paths)
+    for _, _, _, patterns in DEBIAN:
+        paths += (cached(patterns[0]) or ())[:1]
+    if n_kho < 3 or len(paths) == n_kho:
+        return 'no kernels with KHO here, or none of Debian'
+    for line in kho('matrix', *paths).stdout.splitlines():
+        print(f'# {line}'.rstrip())
+    document = json.loads(kho('matrix', '--json', *paths).stdout)
+    place = {m: n for n, c in enumerate(document['classes'])
+             for m in c['members']}
+    for here in paths:
+        for there in paths:
+            answer = document['rows'][place[here]][place[there]]
+            code = kho('check', here, there).returncode
+            assert answer == {0: '.', 1: 'X'}[code], (here, there, answer)
+    return None
+
+
+TESTS = [kho_manifests, kho_checks,
+         *(debian_test(what, arch, patterns)
+           for what, _, arch, patterns in DEBIAN), matrix]
+
+
+def main():
+    failed = 0
+    print(f'1..{len(TESTS)}')
+    for n, test in enumerate(TESTS, 1):
+        try:
+            skip = test()
+        except Exception:
+            failed += 1
+            print(f'not ok {n} - {test.__doc__}')
+            for line in traceback.format_exc().splitlines():
+                print(f'# {line}')
+        else:
+            print(f'ok {n} - {test.__doc__}{f" # SKIP {skip}" if skip else ""}')
+        sys.stdout.flush()
+    shutil.rmtree(DIR, ignore_errors=True)
+    return failed > 0
+
+
+sys.exit(main())
