@@ -283,28 +283,13 @@ struct kho_arena_view {
 	int fd;
 };
 
-/* pread() rather than a mapping: the file may be cut short at any time. */
+/* Not through a mapping: the file may be cut short at any time. */
 static int view_read(const struct kho_mem *mem, uint64_t phys, void *buf,
 		     size_t len)
 {
 	const struct kho_arena_view *view = (const struct kho_arena_view *)mem;
-	char *to = buf;
 
-	while (len) {
-		ssize_t n;
-
-		if (phys > INT64_MAX)
-			return -EFAULT;
-		n = pread(view->fd, to, len, (off_t)phys);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -EFAULT;
-		to += n;
-		phys += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return mem_read_file(view->fd, phys, buf, len);
 }
 
 int kho_arena_view(int fd, struct kho_arena_view **view, struct kho_error *err)

@@ -2,8 +2,11 @@
 /* A bounded read-only view of memory. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <kho/mem.h>
+
+#include "private.h"
 
 int kho_mem_read(const struct kho_mem *mem, uint64_t phys, void *buf,
 		 size_t len)
@@ -11,6 +14,27 @@ int kho_mem_read(const struct kho_mem *mem, uint64_t phys, void *buf,
 	if (phys + len < phys)
 		return -EFAULT;
 	return mem->read(mem, phys, buf, len);
+}
+
+int mem_read_file(int fd, uint64_t offset, void *buf, size_t len)
+{
+	char *to = buf;
+
+	while (len) {
+		ssize_t n;
+
+		if (offset > INT64_MAX)
+			return -EFAULT;
+		n = pread(fd, to, len, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -EFAULT;
+		to += n;
+		offset += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
 }
 
 static int array_read(const struct kho_mem *mem, uint64_t phys, void *buf,

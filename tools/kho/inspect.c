@@ -2,46 +2,39 @@
 /* kho inspect: the state tree and its memory. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "inspect.h"
 #include "kho.h"
-#include "state.h"
-#include "target.h"
+#include "table.h"
 
 static const char help[] =
-	"Usage: kho inspect [--json] STATE\n"
+	"Usage: kho inspect [OPTIONS] STATE\n"
 	"\n"
-	"Shows what is preserved in an arena: the superblock, the state tree with its\n"
-	"subtrees and their versions, and the preserved memory. It only looks: the\n"
-	"program that uses the arena does not notice.\n"
+	"Shows what is preserved. Of an arena: the superblock, the state tree with its\n"
+	"subtrees and their versions, and the preserved memory. Of a kernel: the root\n"
+	"FDT, sessions, files with a checksum of their contents, shared state, reserved\n"
+	"memory, and the preserved memory. It only looks: the program that uses the\n"
+	"arena, or the kernel, does not notice.\n"
 	"\n"
-	"STATE is the NAME of a service in custody, the file of an arena (one with the\n"
-	"name of a service is ./NAME), or pid:PID[:FD], an arena that a process has\n"
-	"open.\n"
+	"STATE is the NAME of a service in custody; the file of an arena (one with the\n"
+	"name of a service is ./NAME); pid:PID[:FD], an arena that a process has open;\n"
+	"running, what the running kernel would hand over; or a file with the memory of\n"
+	"a machine: an ELF core such as QEMU's dump-guest-memory writes, /proc/kcore, or\n"
+	"a raw image.\n"
 	"\n"
-	"  --json  for programs; see docs/schemas.md, kho-inspect\n"
-	"  --help  this text\n"
+	"  --svg FILE      draw the memory into FILE: what is preserved, and for what\n"
+	"  --trim FILE     of a machine's memory: write a new, small ELF core, with only\n"
+	"                  the pages that the state has\n"
+	"  --fdt PHYS      of a machine's memory: where the root FDT is; it is found by\n"
+	"                  itself otherwise\n"
+	"  --base PHYS     it is a raw image, and begins at that address\n"
+	"  --no-checksums  do not read the contents of files\n"
+	"  --json          for programs; see docs/schemas.md, kho-inspect\n"
+	"  --help          this text\n"
 	"\n"
-	"Exit: 0; 2 when there is no such state, or it cannot be read.\n"
+	"Exit: 0; 2 when there is no such state, or a part of it cannot be read.\n"
 	"\n"
 	"Example: kho inspect cache\n";
-
-struct total {
-	uint64_t folios;
-	uint64_t pages;
-};
-
-static struct total add_up(const struct snapshot *snapshot)
-{
-	struct total total = { 0 };
-
-	for (unsigned int order = 0; order < ORDERS; order++) {
-		total.folios += snapshot->folios[order];
-		total.pages += snapshot->folios[order] << order;
-	}
-	return total;
-}
 
 static void format_id(const struct kho_arena_info *info, char *buf)
 {
@@ -65,49 +58,60 @@ static void print_arena(const struct snapshot *snapshot)
 	       info->fdt_size, info->seq);
 }
 
-static void print_tree(const struct kho_state *state)
+void print_tree(const struct kho_state *state)
 {
+	struct table table = { .columns = 4 };
 	char *compatible = printable(state->compatible);
+	char size[16];
 
 	printf("state tree  %s\n", compatible);
 	free(compatible);
 	printf("\nSubtrees: %zu\n", state->n);
-	if (state->n)
-		printf("  %-31s  %14s  %10s  %s\n", "NAME", "PHYS", "SIZE",
-		       "COMPATIBLE");
+	if (state->n) {
+		table_cell(&table, NULL, "NAME");
+		table_cell(&table, NULL, "PHYS");
+		table_cell(&table, NULL, "SIZE");
+		table_cell(&table, NULL, "COMPATIBLE");
+	}
 	for (size_t i = 0; i < state->n; i++) {
 		const struct kho_state_subtree *subtree = state->subtrees + i;
-		char *name = printable(subtree->name);
-		char size[16];
 
-		compatible = printable(subtree->compatible);
-		printf("  %-31s  %#14lx  %10s  %s\n", name, subtree->phys,
-		       human_size(subtree->size, size), compatible);
-		free(compatible);
-		free(name);
+		table_cell(&table, NULL, "%s", subtree->name);
+		table_cell(&table, NULL, "%#lx", subtree->phys);
+		table_cell(&table, NULL, "%s", human_size(subtree->size, size));
+		table_cell(&table, NULL, "%s",
+			   subtree->compatible[0] ? subtree->compatible : "-");
 	}
+	table_print(&table);
 }
 
-static void print_preserved(const struct snapshot *snapshot)
+void print_preserved(const struct memory *memory)
 {
-	unsigned int shift = snapshot->info.page_shift;
-	struct total total = add_up(snapshot);
+	unsigned int shift = memory->page_shift;
+	struct table table = { .columns = 4 };
 	char size[16];
 
-	printf("\nPreserved: %lu folios, %s; tracker: %lu pages\n",
-	       total.folios, human_size(total.pages << shift, size),
-	       snapshot->nodes);
-	if (total.folios)
-		printf("  %-5s  %10s  %12s  %10s\n", "ORDER", "FOLIOS", "PAGES",
-		       "SIZE");
-	for (unsigned int order = 0; order < ORDERS; order++) {
-		uint64_t folios = snapshot->folios[order];
-
-		if (folios)
-			printf("  %-5u  %10lu  %12lu  %10s\n", order, folios,
-			       folios << order,
-			       human_size(folios << order << shift, size));
+	printf("\nPreserved: %zu folios, %s; tracker: %lu pages\n",
+	       memory->n_folios, human_size(memory->pages << shift, size),
+	       memory->nodes);
+	if (memory->n_folios) {
+		table_cell(&table, NULL, "ORDER");
+		table_cell(&table, NULL, "FOLIOS");
+		table_cell(&table, NULL, "PAGES");
+		table_cell(&table, NULL, "SIZE");
 	}
+	for (unsigned int order = 0; order < ORDERS; order++) {
+		uint64_t folios = memory->by_order[order];
+
+		if (!folios)
+			continue;
+		table_cell(&table, NULL, "%u", order);
+		table_cell(&table, NULL, "%lu", folios);
+		table_cell(&table, NULL, "%lu", folios << order);
+		table_cell(&table, NULL, "%s",
+			   human_size(folios << order << shift, size));
+	}
+	table_print(&table);
 }
 
 static struct json_object *arena_json(const struct snapshot *snapshot)
@@ -127,9 +131,9 @@ static struct json_object *arena_json(const struct snapshot *snapshot)
 	return json;
 }
 
-static struct json_object *root_json(const struct snapshot *snapshot)
+struct json_object *root_json(const struct kho_state *state, uint64_t phys,
+			      uint64_t size)
 {
-	const struct kho_state *state = snapshot->state;
 	struct json_object *json = must(json_object_new_object());
 	struct json_object *subtrees = must(json_object_new_array());
 
@@ -143,80 +147,80 @@ static struct json_object *root_json(const struct snapshot *snapshot)
 		json_object_array_add(subtrees, subtree);
 	}
 	add_text(json, "compatible", state->compatible);
-	add_number(json, "sequence", snapshot->info.seq);
-	add_number(json, "phys", snapshot->info.fdt);
-	add_number(json, "size", snapshot->info.fdt_size);
+	add_number(json, "phys", phys);
+	add_number(json, "size", size);
 	add_number(json, "tracker", state->tracker);
 	add_json(json, "subtrees", subtrees);
 	return json;
 }
 
-static struct json_object *preserved_json(const struct snapshot *snapshot)
+struct json_object *preserved_json(const struct memory *memory)
 {
-	unsigned int shift = snapshot->info.page_shift;
+	unsigned int shift = memory->page_shift;
 	struct json_object *json = must(json_object_new_object());
 	struct json_object *orders = must(json_object_new_array());
-	struct total total = add_up(snapshot);
 
 	for (unsigned int i = 0; i < ORDERS; i++) {
+		uint64_t folios = memory->by_order[i];
 		struct json_object *order;
 
-		if (!snapshot->folios[i])
+		if (!folios)
 			continue;
 		order = must(json_object_new_object());
 		add_number(order, "order", i);
-		add_number(order, "folios", snapshot->folios[i]);
-		add_number(order, "pages", snapshot->folios[i] << i);
-		add_number(order, "bytes", snapshot->folios[i] << i << shift);
+		add_number(order, "folios", folios);
+		add_number(order, "pages", folios << i);
+		add_number(order, "bytes", folios << i << shift);
 		json_object_array_add(orders, order);
 	}
-	add_number(json, "folios", total.folios);
-	add_number(json, "pages", total.pages);
-	add_number(json, "bytes", total.pages << shift);
-	add_number(json, "tracker_pages", snapshot->nodes);
+	add_number(json, "folios", memory->n_folios);
+	add_number(json, "pages", memory->pages);
+	add_number(json, "bytes", memory->pages << shift);
+	add_number(json, "tracker_pages", memory->nodes);
 	add_json(json, "orders", orders);
 	return json;
 }
 
-static void print_snapshot_json(const char *state,
-				const struct snapshot *snapshot)
+static void inspect_arena(const struct look *look)
 {
-	struct json_object *json = new_document("kho-inspect");
+	const struct snapshot *snapshot = &look->arena;
+	struct json_object *json, *root;
 
-	add_text(json, "state", state);
+	if (!look->json) {
+		print_arena(snapshot);
+		print_tree(snapshot->state);
+		print_preserved(&snapshot->memory);
+		return;
+	}
+	json = new_document("kho-inspect");
+	root = root_json(snapshot->state, snapshot->info.fdt,
+			 snapshot->info.fdt_size);
+	add_number(root, "sequence", snapshot->info.seq);
+	add_text(json, "state", look->state);
+	add_text(json, "kind", "arena");
 	add_json(json, "arena", arena_json(snapshot));
-	add_json(json, "root", root_json(snapshot));
-	add_json(json, "preserved", preserved_json(snapshot));
+	add_json(json, "root", root);
+	add_json(json, "preserved", preserved_json(&snapshot->memory));
 	print_json(json);
 }
 
 int cmd_inspect(int argc, char **argv)
 {
-	struct verb_options options = { 0 };
-	struct snapshot snapshot;
-	struct kho_error err;
-	const char *state;
-	int fd, ret;
+	struct look look = { .verb = "inspect" };
+	int code = EXIT_YES;
 
-	if (!parse_options("inspect", help, argc, argv, &options))
-		return options.code;
-	state = argv[optind];
-	if (argc - optind != 1)
-		return fail_usage("inspect", "it takes one STATE");
-	fd = state_open(state, &err);
-	if (fd < 0)
-		return fail("inspect: %s", err.text);
-	ret = snapshot_read(fd, true, &snapshot, &err);
-	close(fd);
-	if (ret)
-		return fail("inspect: %s: %s", state, err.text);
-	if (options.json) {
-		print_snapshot_json(state, &snapshot);
-	} else {
-		print_arena(&snapshot);
-		print_tree(snapshot.state);
-		print_preserved(&snapshot);
-	}
-	snapshot_free(&snapshot);
-	return EXIT_YES;
+	if (!look_options(&look, help, argc, argv))
+		return look.code;
+	if (!look_read(&look))
+		return EXIT_UNKNOWN;
+	if (look.is_kernel)
+		code = inspect_kernel(&look);
+	else
+		inspect_arena(&look);
+	if (look.svg && !picture_write(&look, look.svg))
+		code = EXIT_UNKNOWN;
+	if (look.trim && !trim_write(&look, look.trim))
+		code = EXIT_UNKNOWN;
+	look_free(&look);
+	return code;
 }

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * A small core from a large one: an ELF core with the pages that a kernel's
+ * state leads to, and those that are preserved, and no others.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kho.h"
+#include "look.h"
+
+/* Bytes that are copied at a time. */
+#define PIECE (1u << 20)
+
+/* What is kept. */
+struct pieces {
+	const struct memory *memory;
+	size_t n;
+	struct kho_core_segment *list;
+};
+
+static void keep(struct pieces *pieces, uint64_t phys, uint64_t size)
+{
+	uint64_t page = 1ull << pieces->memory->page_shift;
+	uint64_t skip = phys & (page - 1);
+
+	if (!size || phys + size < phys)
+		return;
+	pieces->list =
+		make_room(pieces->list, pieces->n, sizeof(*pieces->list));
+	pieces->list[pieces->n++] = (struct kho_core_segment){
+		.phys = phys - skip,
+		.size = (size + skip + page - 1) & ~(page - 1),
+	};
+}
+
+static void keep_pages(const struct accounted *a, void *arg)
+{
+	struct pieces *pieces = arg;
+	unsigned int shift = pieces->memory->page_shift;
+
+	keep(pieces, a->first << shift, (a->end - a->first) << shift);
+}
+
+static int by_phys(const void *a, const void *b)
+{
+	const struct kho_core_segment *x = a, *y = b;
+
+	return (x->phys > y->phys) - (x->phys < y->phys);
+}
+
+/* Sorts and joins. */
+static void join(struct pieces *pieces)
+{
+	size_t n = 0;
+
+	if (pieces->n)
+		qsort(pieces->list, pieces->n, sizeof(*pieces->list), by_phys);
+	for (size_t i = 0; i < pieces->n; i++) {
+		struct kho_core_segment *last = n ? &pieces->list[n - 1] : NULL;
+		const struct kho_core_segment *s = &pieces->list[i];
+
+		if (last && s->phys <= last->phys + last->size) {
+			if (s->phys + s->size > last->phys + last->size)
+				last->size = s->phys + s->size - last->phys;
+		} else {
+			pieces->list[n++] = *s;
+		}
+	}
+	pieces->n = n;
+}
+
+/* What of the pieces the core has. */
+static struct pieces in_core(const struct pieces *pieces,
+			     const struct kho_core_info *info)
+{
+	struct pieces result = { .memory = pieces->memory };
+	size_t i = 0, j = 0;
+
+	while (i < pieces->n && j < info->n) {
+		const struct kho_core_segment *a = &pieces->list[i];
+		const struct kho_core_segment *b = &info->segments[j];
+		uint64_t a_end = a->phys + a->size, b_end = b->phys + b->size;
+		uint64_t from = a->phys > b->phys ? a->phys : b->phys;
+		uint64_t to = a_end < b_end ? a_end : b_end;
+
+		if (from < to) {
+			result.list = make_room(result.list, result.n,
+						sizeof(*result.list));
+			result.list[result.n++] =
+				(struct kho_core_segment){ .phys = from,
+							   .size = to - from };
+		}
+		if (a_end < b_end)
+			i++;
+		else
+			j++;
+	}
+	return result;
+}
+
+/* The page size of an arm64 core is nowhere else. */
+struct note {
+	Elf64_Nhdr nhdr;
+	char owner[12];
+	char text[24];
+};
+
+static struct note make_note(const struct memory *memory)
+{
+	struct note note = {
+		.nhdr = { .n_namesz = sizeof("VMCOREINFO"),
+			  .n_descsz = sizeof(note.text) },
+		.owner = "VMCOREINFO",
+	};
+
+	snprintf(note.text, sizeof(note.text), "PAGESIZE=%u\n",
+		 1u << memory->page_shift);
+	return note;
+}
+
+static void write_headers(const struct kernel *kernel,
+			  const struct pieces *pieces, FILE *file)
+{
+	uint64_t n = pieces->n + 1, at;
+	bool many = n >= PN_XNUM;
+	const char *machine = kernel->info.machine;
+	Elf64_Ehdr ehdr = {
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
+			     ELFDATA2LSB, EV_CURRENT },
+		.e_type = ET_CORE,
+		.e_machine = machine && !strcmp(machine, "arm64") ? EM_AARCH64 :
+								    EM_X86_64,
+		.e_version = EV_CURRENT,
+		.e_phoff = sizeof(ehdr) + (many ? sizeof(Elf64_Shdr) : 0),
+		.e_ehsize = sizeof(ehdr),
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = many ? PN_XNUM : (Elf64_Half)n,
+		.e_shoff = many ? sizeof(ehdr) : 0,
+		.e_shentsize = sizeof(Elf64_Shdr),
+		.e_shnum = many,
+	};
+	const Elf64_Shdr shdr = { .sh_info = (Elf64_Word)n };
+	const struct note note = make_note(&kernel->memory);
+	Elf64_Phdr phdr = {
+		.p_type = PT_NOTE,
+		.p_offset = ehdr.e_phoff + n * sizeof(phdr),
+		.p_filesz = sizeof(note),
+	};
+
+	fwrite(&ehdr, sizeof(ehdr), 1, file);
+	if (many)
+		fwrite(&shdr, sizeof(shdr), 1, file);
+	fwrite(&phdr, sizeof(phdr), 1, file);
+	at = phdr.p_offset + sizeof(note);
+	for (size_t i = 0; i < pieces->n; i++) {
+		phdr = (Elf64_Phdr){
+			.p_type = PT_LOAD,
+			.p_offset = at,
+			.p_paddr = pieces->list[i].phys,
+			.p_filesz = pieces->list[i].size,
+			.p_memsz = pieces->list[i].size,
+		};
+		fwrite(&phdr, sizeof(phdr), 1, file);
+		at += phdr.p_filesz;
+	}
+	fwrite(&note, sizeof(note), 1, file);
+}
+
+static bool write_memory(const struct kernel *kernel,
+			 const struct pieces *pieces, FILE *file)
+{
+	char *buf = must(malloc(PIECE));
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < pieces->n; i++) {
+		const struct kho_core_segment *s = &pieces->list[i];
+
+		for (uint64_t at = 0; ok && at < s->size; at += PIECE) {
+			uint64_t left = s->size - at;
+			size_t n = left < PIECE ? left : PIECE;
+
+			ok = kho_mem_read(kernel->mem, s->phys + at, buf, n) ==
+				     0 &&
+			     fwrite(buf, 1, n, file) == n;
+		}
+	}
+	free(buf);
+	return ok;
+}
+
+bool trim_write(const struct look *look, const char *path)
+{
+	const struct kernel *kernel = &look->kernel;
+	struct pieces all = { .memory = &kernel->memory }, kept;
+	FILE *file;
+	bool ok;
+
+	if (!look->is_kernel) {
+		fail_usage(look->verb,
+			   "--trim is for the memory of a machine, not for an arena");
+		return false;
+	}
+	file = fopen(path, "wxe");
+	if (!file) {
+		fail("%s: %s: %s", look->verb, path, strerror(errno));
+		return false;
+	}
+	memory_account(&kernel->memory, keep_pages, &all);
+	if (kernel->root.passed) {
+		keep(&all, kernel->root.passed_at, kernel->root.passed_size);
+		keep(&all, kernel->root.scratch, kernel->root.scratch_size);
+	}
+	join(&all);
+	kept = in_core(&all, &kernel->info);
+	write_headers(kernel, &kept, file);
+	ok = write_memory(kernel, &kept, file);
+	if (fclose(file))
+		ok = false;
+	if (!ok)
+		fail("%s: %s: cannot be written: %s", look->verb, path,
+		     strerror(errno));
+	free(all.list);
+	free(kept.list);
+	return ok;
+}

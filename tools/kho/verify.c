@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/* kho verify: is every reference of a state sound, every page accounted for? */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kho.h"
+#include "look.h"
+#include "table.h"
+
+static const char help[] =
+	"Usage: kho verify [OPTIONS] STATE\n"
+	"\n"
+	"Follows every reference of a state, and compares the pages that it leads to with\n"
+	"those that are preserved: one that is preserved and led to by nothing, led to\n"
+	"and not preserved, or in use twice is damage.\n"
+	"\n"
+	"What Linux hands over is followed to the last page. Of an arena, what is in the\n"
+	"blobs of its subtrees is the programs' own: there, the superblock, the tracker,\n"
+	"the state tree and the blobs are checked.\n"
+	"\n"
+	"STATE is what kho inspect takes: NAME, an arena's file, pid:PID[:FD], running,\n"
+	"an ELF core, /proc/kcore, or a raw image of memory.\n"
+	"\n"
+	"  --fdt PHYS   of a machine's memory: where the root FDT is\n"
+	"  --base PHYS  it is a raw image, and begins at that address\n"
+	"  --json       for programs; see docs/schemas.md, kho-verify\n"
+	"  --help       this text\n"
+	"\n"
+	"Exit: 0 sound, 1 damaged, 2 cannot tell.\n"
+	"\n"
+	"Example: kho verify guest.core\n";
+
+/* An arena that is in use may be damaged only for a moment. */
+#define TRIES 5
+#define PAUSE_US 5000
+
+/* Problems that are printed one by one. */
+#define PRINTED_MAX 100
+
+/*
+ * struct verdict - what came out
+ * @problems: all
+ * @accounted: preserved pages of which it is known what they are for
+ * @own: preserved pages that programs account for themselves
+ */
+struct verdict {
+	const struct look *look;
+	struct problems problems;
+	uint64_t accounted;
+	uint64_t own;
+};
+
+static void on_arena(const struct accounted *a, void *arg)
+{
+	struct verdict *verdict = arg;
+	const struct snapshot *arena = &verdict->look->arena;
+	const struct memory *memory = &arena->memory;
+	uint64_t end = a->end << memory->page_shift;
+
+	if (a->account == UNREACHED)
+		verdict->own += a->end - a->first;
+	else
+		problems_add_pages(&verdict->problems, memory, a);
+	if (a->account == ACCOUNTED &&
+	    memory->uses[a->use].class != USE_TRACKER &&
+	    memory->uses[a->use].class != USE_SUPER)
+		verdict->accounted += a->end - a->first;
+	if (end > arena->info.size)
+		problems_add(&verdict->problems, DAMAGE,
+			     "%#lx: pages up to there, but the arena ends at %#lx",
+			     end, arena->info.size);
+}
+
+static void judge(struct look *look, struct verdict *verdict)
+{
+	*verdict = (struct verdict){ .look = look };
+	if (!look->is_kernel) {
+		memory_account(&look->arena.memory, on_arena, verdict);
+		return;
+	}
+	kernel_account(&look->kernel);
+	verdict->accounted = look->kernel.accounted;
+	verdict->problems = look->kernel.problems;
+	look->kernel.problems = (struct problems){ 0 };
+	/* Without a part of the memory, nobody knows. */
+	for (size_t i = 0; look->kernel.info.missing && i < verdict->problems.n;
+	     i++)
+		if (verdict->problems.list[i].severity == DAMAGE)
+			verdict->problems.list[i].severity = UNKNOWN;
+}
+
+/* The programs that use an arena do not wait for us. */
+static bool look_and_judge(struct look *look, struct verdict *verdict)
+{
+	for (int i = 0; i < TRIES; i++) {
+		if (!look_read(look))
+			return false;
+		judge(look, verdict);
+		if (look->is_kernel || i == TRIES - 1 ||
+		    !problems_count(&verdict->problems, DAMAGE))
+			break;
+		problems_free(&verdict->problems);
+		look_free(look);
+		usleep(PAUSE_US);
+	}
+	return true;
+}
+
+static const char *verdict_text(const struct verdict *verdict)
+{
+	return problems_count(&verdict->problems, DAMAGE)  ? "damaged" :
+	       problems_count(&verdict->problems, UNKNOWN) ? "cannot tell" :
+							     "sound";
+}
+
+static void print_uses(const struct memory *memory)
+{
+	static const char *const classes[] = {
+		[USE_SUPER] = "superblock, not in the tracker",
+		[USE_TREE] = "root FDT",
+		[USE_BLOB] = "blobs of subtrees",
+		[USE_LUO] = "sessions, lists of files, FLBs",
+		[USE_FILE] = "descriptions of files",
+		[USE_CONTENTS] = "contents of files",
+		[USE_REGION] = "reserved memory",
+		[USE_TRACKER] = "tracker, not in itself",
+	};
+	struct table table = { .columns = 2 };
+	uint64_t pages[USE_TRACKER + 1] = { 0 };
+
+	for (size_t i = 0; i < memory->n_uses; i++)
+		pages[memory->uses[i].class] += memory->uses[i].pages;
+	table_cell(&table, NULL, "PAGES");
+	table_cell(&table, NULL, "FOR");
+	for (size_t i = 0; i <= USE_TRACKER; i++) {
+		if (!pages[i])
+			continue;
+		table_cell(&table, NULL, "%lu", pages[i]);
+		table_cell(&table, NULL, "%s", classes[i]);
+	}
+	putchar('\n');
+	table_print(&table);
+}
+
+static void print_problems(const struct problems *problems)
+{
+	static const struct {
+		const char *text;
+		const char *color;
+	} severities[] = {
+		[NOTE] = { "note", NULL },
+		[UNKNOWN] = { "unknown", NULL },
+		[DAMAGE] = { "damage", RED },
+	};
+	struct table table = { .columns = 2 };
+	size_t n = 0;
+
+	if (problems->n)
+		putchar('\n');
+	/* The worst first. */
+	for (int severity = DAMAGE; severity >= NOTE; severity--) {
+		for (size_t i = 0; i < problems->n; i++) {
+			if (problems->list[i].severity !=
+				    (enum severity)severity ||
+			    n++ >= PRINTED_MAX)
+				continue;
+			table_cell(&table,
+				   want_color() ? severities[severity].color :
+						  NULL,
+				   "%s", severities[severity].text);
+			table_cell(&table, NULL, "%s", problems->list[i].text);
+		}
+	}
+	if (n)
+		table_print(&table);
+	if (n > PRINTED_MAX)
+		printf("  and %zu more: see --json\n", n - PRINTED_MAX);
+}
+
+static void print_verdict(const struct verdict *verdict)
+{
+	const struct look *look = verdict->look;
+	const struct memory *memory = look_memory(look);
+
+	printf("%s: %s: %lu of %lu preserved pages are accounted for",
+	       verdict_text(verdict), look->state, verdict->accounted,
+	       memory->pages);
+	if (!look->is_kernel)
+		printf(", %lu are the programs' own", verdict->own);
+	putchar('\n');
+	print_problems(&verdict->problems);
+	print_uses(memory);
+}
+
+static struct json_object *uses_json(const struct memory *memory)
+{
+	struct json_object *json = must(json_object_new_array());
+
+	for (size_t i = 0; i < memory->n_uses; i++) {
+		const struct use *use = &memory->uses[i];
+		struct json_object *one = must(json_object_new_object());
+
+		add_text(one, "owner", use->owner);
+		add_text(one, "what", use->what);
+		add_number(one, "pages", use->pages);
+		json_object_array_add(json, one);
+	}
+	return json;
+}
+
+static void print_verdict_json(const struct verdict *verdict)
+{
+	const struct look *look = verdict->look;
+	struct json_object *json = new_document("kho-verify");
+	const struct memory *memory = look_memory(look);
+
+	add_text(json, "state", look->state);
+	add_text(json, "kind", look->is_kernel ? look->kernel.kind : "arena");
+	add_text(json, "verdict", verdict_text(verdict));
+	add_number(json, "preserved", memory->pages);
+	add_number(json, "accounted", verdict->accounted);
+	add_number(json, "own", verdict->own);
+	add_number(json, "page_size", 1u << memory->page_shift);
+	add_json(json, "uses", uses_json(memory));
+	add_json(json, "problems", problems_json(&verdict->problems));
+	print_json(json);
+}
+
+int cmd_verify(int argc, char **argv)
+{
+	struct look look = {
+		.verb = "verify",
+		/* That they can be read is known from where they are. */
+		.options.no_checksums = true,
+	};
+	struct verdict verdict;
+	int code = EXIT_YES;
+
+	if (!look_options(&look, help, argc, argv) ||
+	    !look_and_judge(&look, &verdict))
+		return look.code;
+	if (problems_count(&verdict.problems, DAMAGE))
+		code = EXIT_NO;
+	else if (problems_count(&verdict.problems, UNKNOWN))
+		code = EXIT_UNKNOWN;
+	if (look.json)
+		print_verdict_json(&verdict);
+	else
+		print_verdict(&verdict);
+	for (size_t i = 0; code == EXIT_UNKNOWN && i < verdict.problems.n; i++)
+		if (verdict.problems.list[i].severity == UNKNOWN)
+			say("verify: %s: cannot tell: %s", look.state,
+			    verdict.problems.list[i].text);
+	problems_free(&verdict.problems);
+	look_free(&look);
+	return code;
+}
