@@ -7,7 +7,7 @@ DESTDIR ?=
 FUZZ_SECONDS ?= 30
 export DESTDIR FUZZ_SECONDS
 
-.PHONY: all demo check check-gcc check-clang check-asan check-tsan bench fuzz \
+.PHONY: all demo check check-gcc check-clang check-asan check-tsan check-vm bench fuzz \
 	install format clean help
 
 all:
@@ -26,6 +26,11 @@ check:
 check-gcc check-clang check-asan check-tsan:
 	@scripts/setup build demo test
 	@scripts/check $(@:check-%=%)
+
+check-vm:
+	@scripts/setup build demo test
+	@scripts/build gcc
+	@meson test -C build/gcc --no-rebuild --suite vm --print-errorlogs
 
 bench:
 	@scripts/setup --check build demo
@@ -55,6 +60,7 @@ help:
 	@echo 'make demo      see a server being updated under load (installs what is missing)'
 	@echo 'make check     all tests: gcc, clang, ASan+UBSan, TSan (installs what is missing)'
 	@echo 'make check-X   the tests of one build: gcc, clang, asan, tsan'
+	@echo 'make check-vm   only the tests with real kernels in QEMU'
 	@echo 'make bench     a release build and its benchmarks'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make install   a release build into PREFIX ($(PREFIX)), below DESTDIR'

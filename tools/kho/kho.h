@@ -10,23 +10,32 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <json-c/json.h>
+
+#include <kho/abi/compat.h>
 
 /* Exit codes, the same for every verb. */
 enum exit_code {
 	EXIT_YES = 0, /* yes, done */
 	EXIT_NO = 1, /* no: incompatible, refused */
 	EXIT_UNKNOWN = 2, /* cannot tell: usage, unreadable, not found */
+	EXIT_DEGRADED = 3, /* yes, but without optional components */
 };
 
 /* The verbs: argv[0] is the verb. They return an exit code. */
+int cmd_abi(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_kexec(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_manifest(int argc, char **argv);
+int cmd_matrix(int argc, char **argv);
+int cmd_plan(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_update(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
 
 /* Prints "kho: ..." as one line to stderr. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -64,6 +73,18 @@ bool want_color(void);
 /* A copy of @text without bytes that would upset a terminal; to free(). */
 char *printable(const char *text);
 
+/* A copy of @text with U+FFFD for each byte that is not UTF-8; to free(). */
+char *clean_utf8(const char *text);
+
+/* Characters, not bytes: a name may have any. */
+int text_width(const char *text);
+
+/* @text, or @dots and its end, if it has more than @width characters; to free(). */
+char *text_tail(const char *text, int width, const char *dots);
+
+/* Writes text between the tags of XML, whatever its bytes are. */
+void put_xml(FILE *out, const char *bytes);
+
 /* 12.3 MiB: writes at most 16 bytes to @buf and returns it. */
 const char *human_size(uint64_t bytes, char *buf);
 
@@ -84,6 +105,13 @@ void add_text(struct json_object *json, const char *key, const char *text);
 void add_number(struct json_object *json, const char *key, uint64_t number);
 void add_json(struct json_object *json, const char *key,
 	      struct json_object *value);
+
+/* Adds {"min": n, "max": m}, or null for no version. */
+void add_range(struct json_object *json, const char *key,
+	       const struct kho_range *range);
+
+/* Adds to a JSON array. */
+void push_json(struct json_object *array, struct json_object *value);
 
 /* Starts a document of a schema, see docs/schemas.md. */
 struct json_object *new_document(const char *schema);

@@ -15,14 +15,21 @@ static const struct verb {
 	const char *args;
 	const char *summary;
 } verbs[] = {
+	{ "abi", cmd_abi, "[--diff OLD [NEW]]",
+	  "component, version, layout fingerprint" },
 	{ "check", cmd_check, "FROM TO", "can FROM hand over to TO" },
 	{ "inspect", cmd_inspect, "STATE", "the state tree and its memory" },
+	{ "kexec", cmd_kexec, "IMAGE", "into another kernel, if it can" },
 	{ "list", cmd_list, "", "what is in custody" },
 	{ "manifest", cmd_manifest, "TARGET...", "what it can write and read" },
+	{ "matrix", cmd_matrix, "TARGET...", "everyone to everyone" },
+	{ "plan", cmd_plan, "FROM TO --via TARGET...",
+	  "a chain of updates when there is no direct one" },
 	{ "run", cmd_run, "[--name N] -- PROGRAM [ARGS]",
 	  "keep a program's state in custody" },
 	{ "update", cmd_update, "NAME PROGRAM",
 	  "replace a program, keep its state" },
+	{ "verify", cmd_verify, "STATE", "is every page accounted for" },
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -35,9 +42,11 @@ static void help(void)
 		printf("  %-9s%-30s%s\n", verbs[i].name, verbs[i].args,
 		       verbs[i].summary);
 	printf("\n"
-	       "TARGET  a program's file, or the NAME of a service in custody\n"
-	       "STATE   NAME, an arena's file, or pid:PID[:FD]\n\n"
-	       "Exit: 0 yes, 1 no, 2 cannot tell (usage, unreadable, not found).\n"
+	       "TARGET  a program's file, a kernel image, a manifest (JSON), the NAME of a\n"
+	       "        service in custody, or running, the kernel\n"
+	       "STATE   NAME, an arena's file, pid:PID[:FD], the memory of a machine\n"
+	       "        (an ELF core, /proc/kcore, a raw image), or running\n\n"
+	       "Exit: 0 yes, 1 no, 2 cannot tell (usage, unreadable, not found), 3 degraded.\n"
 	       "'kho VERB --help' says more.\n\n"
 	       "Example:\n"
 	       "  kho run --name cache -- ./cache-v1 &\n"

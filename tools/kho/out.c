@@ -152,6 +152,7 @@ static size_t utf8_len(const unsigned char *text)
 {
 	uint32_t c = text[0];
 	size_t len = c < 0x80  ? 1 :
+		     c >= 0xf8 ? 0 :
 		     c >= 0xf0 ? 4 :
 		     c >= 0xe0 ? 3 :
 		     c >= 0xc0 ? 2 :
@@ -171,8 +172,7 @@ static size_t utf8_len(const unsigned char *text)
 	return len;
 }
 
-/* A copy with U+FFFD for each byte that is not UTF-8; to free(). */
-static char *clean_utf8(const char *text)
+char *clean_utf8(const char *text)
 {
 	char *clean = must(malloc(3 * strlen(text) + 1));
 	size_t n = 0;
@@ -192,6 +192,60 @@ static char *clean_utf8(const char *text)
 	}
 	clean[n] = 0;
 	return clean;
+}
+
+void put_xml(FILE *out, const char *bytes)
+{
+	char *safe = printable(bytes);
+	char *text = clean_utf8(safe);
+
+	for (const char *c = text; *c; c++) {
+		/* U+FFFE and U+FFFF are UTF-8, but XML does not have them. */
+		if (!strncmp(c, "\xef\xbf\xbe", 3) ||
+		    !strncmp(c, "\xef\xbf\xbf", 3)) {
+			putc('?', out);
+			c += 2;
+		} else if (*c == '&') {
+			fputs("&amp;", out);
+		} else if (*c == '<') {
+			fputs("&lt;", out);
+		} else if (*c == '>') {
+			fputs("&gt;", out);
+		} else {
+			putc(*c, out);
+		}
+	}
+	free(text);
+	free(safe);
+}
+
+static bool is_first_byte(char c)
+{
+	return ((unsigned char)c & 0xc0) != 0x80;
+}
+
+int text_width(const char *text)
+{
+	int width = 0;
+
+	for (; *text; text++)
+		width += is_first_byte(*text);
+	return width;
+}
+
+char *text_tail(const char *text, int width, const char *dots)
+{
+	int left = text_width(text);
+	char *tail;
+
+	if (left <= width)
+		return must(strdup(text));
+	left += text_width(dots);
+	while (left > width || !is_first_byte(*text))
+		left -= is_first_byte(*text++);
+	if (asprintf(&tail, "%s%s", dots, text) < 0)
+		must(tail = NULL);
+	return tail;
 }
 
 char *json_line(struct json_object *json)
@@ -234,6 +288,27 @@ void add_text(struct json_object *json, const char *key, const char *text)
 void add_number(struct json_object *json, const char *key, uint64_t number)
 {
 	add_json(json, key, json_object_new_uint64(number));
+}
+
+void add_range(struct json_object *json, const char *key,
+	       const struct kho_range *range)
+{
+	struct json_object *value;
+
+	if (!range->max) {
+		add_text(json, key, NULL);
+		return;
+	}
+	value = must(json_object_new_object());
+	add_number(value, "min", range->min);
+	add_number(value, "max", range->max);
+	add_json(json, key, value);
+}
+
+void push_json(struct json_object *array, struct json_object *value)
+{
+	if (json_object_array_add(array, must(value)))
+		must(NULL);
 }
 
 struct json_object *new_document(const char *schema)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* What the words PROGRAM, TARGET and STATE on the command line stand for. */
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include <kho/abi/arena.h>
+#include <kho/image.h>
 
 #include "kho.h"
 #include "process.h"
@@ -131,6 +133,8 @@ int target_manifest(const char *target, struct kho_manifest **manifest,
 
 	if (is_service(target))
 		return service_manifest(target, manifest, err);
+	if (!strcmp(target, "running"))
+		return kho_manifest_running(getenv("KHO_ROOT"), manifest, err);
 	ret = kho_manifest_open(target, manifest, err);
 	if (ret == -ENOENT && !strchr(target, '/') && service_name_ok(target))
 		kho_fail(err, ret,
@@ -140,12 +144,20 @@ int target_manifest(const char *target, struct kho_manifest **manifest,
 	return ret;
 }
 
-static bool has_magic(int fd)
+bool state_is_arena(int fd)
 {
 	uint64_t magic;
 
 	return pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) &&
 	       magic == KHO_ARENA_MAGIC;
+}
+
+bool state_is_elf(int fd)
+{
+	char magic[SELFMAG];
+
+	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	       !memcmp(magic, ELFMAG, sizeof(magic));
 }
 
 /* Opens fd NAME of /proc/PID/fd if it is an arena, -1 if not. */
@@ -158,7 +170,7 @@ static int open_if_arena(int dir, const char *name)
 	if (fstatat(dir, name, &st, 0) || !S_ISREG(st.st_mode))
 		return -1;
 	fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || has_magic(fd))
+	if (fd < 0 || state_is_arena(fd))
 		return fd;
 	close(fd);
 	return -1;

@@ -21,14 +21,22 @@ int program_find(const char *name, char **path, struct kho_error *err);
  */
 bool is_service(const char *word);
 
-/* Reads the manifest of a TARGET: a service's program, or a file. */
+/*
+ * Reads the manifest of a TARGET: a service's program, "running", which is the
+ * kernel, or a file. KHO_ROOT says where the kernel's files are, if not in /.
+ */
 int target_manifest(const char *target, struct kho_manifest **manifest,
 		    struct kho_error *err);
 
 /*
- * Opens a STATE for reading: NAME, pid:PID[:FD], or an arena's file.
+ * Opens a STATE for reading: NAME, pid:PID[:FD], or a file: an arena, or the
+ * memory of a machine.
  * Return: the fd or a negative errno.
  */
 int state_open(const char *state, struct kho_error *err);
+
+/* By its first bytes, is it meant to be an arena, an ELF file? */
+bool state_is_arena(int fd);
+bool state_is_elf(int fd);
 
 #endif
