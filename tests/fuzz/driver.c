@@ -4,7 +4,7 @@
  * it and every seed with one byte changed. Each seed has a process of its own,
  * so that a crash, a leak or an endless loop says which input did it.
  *
- * Usage: fuzz-NAME SEED-FOLDER
+ * Usage: fuzz-NAME SEED-FOLDER [SMALL]
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,8 +18,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Up to here a byte takes all its 255 other values, above a few of them. */
-#define SMALL_SEED 512
+/*
+ * Seeds up to this size: a byte takes all its 255 other values, in larger ones
+ * a few of them. Too much where each input takes long: SMALL says less then.
+ */
+static size_t small_seed = 512;
 /* Work grows with the square of the size. */
 #define MAX_SEED (64 * 1024)
 /* Seconds that one input may take, sanitizers included. */
@@ -79,7 +82,7 @@ static void run_all(struct progress *progress, uint8_t *data, size_t size)
 			(uint8_t)(data[at] - 1),
 		};
 
-		if (size <= SMALL_SEED)
+		if (size <= small_seed)
 			for (unsigned int v = 0; v <= 0xff; v++)
 				run_changed(progress, data, size, at,
 					    (uint8_t)v);
@@ -160,9 +163,13 @@ int main(int argc, char **argv)
 	int failed = 0;
 	int n;
 
-	n = argc == 2 ? scandir(argv[1], &seeds, visible, alphasort) : 0;
+	if (argc == 3)
+		small_seed = strtoul(argv[2], NULL, 10);
+	n = argc == 2 || argc == 3 ?
+		    scandir(argv[1], &seeds, visible, alphasort) :
+		    0;
 	if (n <= 0) {
-		printf("Bail out! usage: %s FOLDER, with seeds in it\n",
+		printf("Bail out! usage: %s FOLDER [SMALL], with seeds in the folder\n",
 		       argv[0]);
 		return 1;
 	}
