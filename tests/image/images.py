@@ -160,15 +160,14 @@ def zboot(image=None, how='gzip', name=None):
     payload = pack(how, image, len(image))
     size = len(payload) - (0 if how == 'gzip' else 4)
     header = struct.pack('<4s4sIIII32s4sI', b'MZ', b'zimg', 512, size, 0, 0,
-                         (name or how).encode(), b'ARM\x64'[:0] + b'\xcd\x23\x82\x81',
-                         0x40)
+                         (name or how).encode(), b'\xcd\x23\x82\x81', 0x40)
     content = payload + bytes(-len(payload) % 512)
     header += pe_header([('.text', len(content), len(content), 512),
                          ('.data', 512, 512, 512 + len(content))], 64)
     return header.ljust(512, b'\0') + content + bytes(512)
 
 
-def uki(kernel=None, cmdline='console=ttyS0 kho=on\n', extra=()):
+def uki(kernel=None, cmdline='console=ttyS0 kho=on\n', extra=(), align=512):
     """The sections that ukify(1) makes; @extra: more of them, behind."""
     kernel = bzimage() if kernel is None else kernel
     parts = [('.text', b'\xc3' * 16), ('.osrel', b'ID=test\n'),
@@ -177,9 +176,7 @@ def uki(kernel=None, cmdline='console=ttyS0 kho=on\n', extra=()):
     sections = []
     content = b''
     for name, part in parts:
-        if part is None:
-            continue
-        size = len(part) + -len(part) % 512
+        size = len(part) + -len(part) % align
         sections.append((name, len(part), size, 1024 + len(content)))
         content += part.ljust(size, b'\0')
     header = b'MZ'.ljust(0x3c, b'\0') + struct.pack('<I', 0x40)
