@@ -3,10 +3,12 @@
  * Negotiation with a successor: which version of each component it gets, and
  * bringing the state to these versions at freeze, and back after an abort.
  *
- * In every moment each composite of the state tree says at least the version
- * that is there, so that a program that is killed in between finds, at its next
- * start, nothing that it would not read. Hence the order: what is to be raised
- * is raised in the tree first, and what is to be lowered is lowered there last.
+ * In every moment each composite of the state tree says at least the version in
+ * which the blob's dependencies are there, so that a program that is killed in
+ * between finds, at its next start, nothing that it would not read: structures
+ * say themselves what they are. Hence the order: what is to be raised is raised
+ * in the tree first, and what is to be lowered is lowered there last. The version
+ * of the blob itself its owner's convert changes, together with the blob.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -241,7 +243,7 @@ int negotiation_begin(struct kho *kho, struct negotiation *n,
 	if (!ret)
 		ret = apply(kho, n->versions, true);
 	if (!ret)
-		ret = tree_reversion(kho, NULL);
+		ret = tree_refresh(kho);
 	if (!ret)
 		ret = apply(kho, n->versions, false);
 	if (!ret)
@@ -251,8 +253,8 @@ int negotiation_begin(struct kho *kho, struct negotiation *n,
 }
 
 /*
- * It comes to nothing before anything was converted. What was raised stays so:
- * something may have been written in it since.
+ * It comes to nothing before anything was converted. Structures that were raised
+ * stay so: some may have been written in that version since.
  */
 void negotiation_cancel(struct kho *kho, struct negotiation *n)
 {
@@ -261,10 +263,11 @@ void negotiation_cancel(struct kho *kho, struct negotiation *n)
 	for (size_t i = 0; n->before.list && i < n->before.n; i++) {
 		const struct version *v = &n->before.list[i];
 
-		if (v->version > kho_version(kho, v->component))
+		if (v->component->desc->flags & KHO_COMPONENT_STRUCTURE &&
+		    v->version > kho_version(kho, v->component))
 			versions_learn(kho, v->component, v->version);
 	}
-	tree_reversion(kho, NULL);
+	tree_refresh(kho);
 }
 
 /* The application stands still: its state becomes what was negotiated. */
@@ -302,7 +305,7 @@ int negotiation_finish(struct kho *kho, struct negotiation *n,
 void negotiation_undo(struct kho *kho, struct negotiation *n)
 {
 	versions_raise(kho, &n->before);
-	if (tree_reversion(kho, NULL) == 0) {
+	if (tree_refresh(kho) == 0) {
 		versions_swap(kho, &n->before);
 		if (convert(kho, n->report, NULL) != 0)
 			versions_raise(kho, &n->before);

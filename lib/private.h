@@ -232,6 +232,7 @@ int tree_load(struct kho *kho, const struct kho_state *state,
 	      const struct kho_report *report, struct kho_error *err);
 int tree_take_over(struct kho *kho);
 bool tree_has_foreign(struct kho *kho);
+int tree_refresh(struct kho *kho);
 int tree_reversion(struct kho *kho, const struct kho_report *report);
 bool tree_unseen(struct kho *kho, const char *component,
 		 char name[KHO_SUBTREE_NAME_SIZE]);

@@ -646,11 +646,26 @@ static int change_entries(struct kho *kho,
 	return ret;
 }
 
-static int take_over(struct kho *kho, struct tree_entry *e, const void *arg)
+static int refresh(struct kho *kho, struct tree_entry *e, const void *arg)
 {
 	(void)arg;
 	e->carried = e->foreign;
 	return e->foreign ? 0 : write_composite(kho, e);
+}
+
+/*
+ * Every composite has its dependencies in the versions that are in effect; what
+ * a blob itself is in only its owner changes. What this program can read is not
+ * carried, the rest is.
+ */
+int tree_refresh(struct kho *kho)
+{
+	int ret;
+
+	pthread_mutex_lock(&kho->tree.lock);
+	ret = change_entries(kho, refresh, NULL);
+	pthread_mutex_unlock(&kho->tree.lock);
+	return ret;
 }
 
 /*
@@ -667,12 +682,7 @@ int tree_take_over(struct kho *kho)
 		if (c->desc->flags & KHO_COMPONENT_STRUCTURE &&
 		    c->desc->write.max)
 			ret = versions_learn(kho, c, kho_version(kho, c));
-	if (ret)
-		return ret;
-	pthread_mutex_lock(&kho->tree.lock);
-	ret = change_entries(kho, take_over, NULL);
-	pthread_mutex_unlock(&kho->tree.lock);
-	return ret;
+	return ret ? ret : tree_refresh(kho);
 }
 
 static int set_version(struct kho *kho, struct tree_entry *e, const void *arg)
@@ -724,8 +734,9 @@ static int follow_versions(struct kho *kho, struct tree_entry *e,
 }
 
 /*
- * Every composite says the versions that are in effect; with the outcome of a
- * preflight, what it drops is carried.
+ * As tree_refresh(), but blobs too are in the versions that are in effect: they
+ * have been converted. With the outcome of a preflight, what it drops is
+ * carried.
  */
 int tree_reversion(struct kho *kho, const struct kho_report *report)
 {

@@ -126,8 +126,10 @@ struct kho_blob {
  *             preflight, for the version that negotiation picked. Must not
  *             change anything. Returns 0, or a negative errno and why not in
  *             @why: say what stands in the way. Optional
- * @convert: rewrites what is there into @version, in place: killed at any
- *           point, it leaves what the program itself can restore. Is called
+ * @convert: rewrites what is there into @version: killed at any point, it
+ *           leaves what the program itself can restore. Until it is done the
+ *           state tree says of the component's own blobs what it said before;
+ *           kho_replace_subtree() changes a blob and that in one step. Is called
  *           at freeze, for each component that is in use, also when nothing
  *           has to be done; and after an abort, to go back. Returns 0, or a
  *           negative errno and why not in @why, which aborts the handover.

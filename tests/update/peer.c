@@ -13,10 +13,12 @@
  *   can-write  refuse to write it in another version than it is in
  *   check      refuse it before it is restored
  *   convert    fail to convert it
- *   freeze     refuse to freeze
+ *   kill       die of SIGKILL when it is to be converted
+ *   freeze     refuse to freeze, or, with "kill" in it, die of SIGKILL there
  *   crash      crash after it has restored it
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,20 +44,28 @@ static struct kho *kho;
 static const struct kho_component *volatile slots[SLOTS];
 static struct note_book *books[SLOTS];
 
-/* Does the file @what have the name of the component of a slot in it? */
-static bool told(const char *what, int slot)
+/* Is there a file @what, and what is in it? */
+static bool read_told(const char *what, char text[64])
 {
-	char path[256], name[64] = "";
+	char path[256];
 	FILE *file;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, what);
 	file = fopen(path, "r");
 	if (!file)
 		return false;
-	if (!fgets(name, sizeof(name), file))
-		name[0] = '\0';
+	if (!fgets(text, 64, file))
+		text[0] = '\0';
 	fclose(file);
-	return !strcmp(name, slots[slot]->desc->name);
+	return true;
+}
+
+/* Does the file @what have the name of the component of a slot in it? */
+static bool told(const char *what, int slot)
+{
+	char name[64];
+
+	return read_told(what, name) && !strcmp(name, slots[slot]->desc->name);
 }
 
 static int check(int slot, uint32_t version, const struct kho_blob *blob,
@@ -84,10 +94,27 @@ static int can_write(int slot, uint32_t version, struct kho_error *why)
 
 static int convert(int slot, uint32_t version, struct kho_error *why)
 {
+	struct note_book *old = books[slot], *book;
+	int ret;
+
 	if (told("convert", slot))
 		return kho_fail(why, -EOVERFLOW, "told not to convert");
-	if (books[slot] && books[slot]->version != version)
-		books[slot]->version = version;
+	if (told("kill", slot))
+		raise(SIGKILL);
+	if (!old || old->version == version)
+		return 0;
+	/* Both the book and what the state tree says of it, in one step. */
+	book = kho_alloc_preserve(kho, sizeof(*book));
+	if (!book)
+		return kho_fail(why, -errno, "no memory");
+	book->version = version;
+	book->payload = old->payload;
+	ret = kho_replace_subtree(kho, slots[slot]->desc->name, slots[slot],
+				  version, book, sizeof(*book));
+	if (ret)
+		return kho_fail(why, ret, "cannot replace the subtree");
+	books[slot] = book;
+	kho_unpreserve_free(kho, old);
 	return 0;
 }
 
@@ -126,13 +153,16 @@ SLOT(5);
 
 static int freeze(struct kho *k, const struct kho_report *report, void *arg)
 {
-	char path[256];
+	char how[64];
 
 	(void)k;
 	(void)report;
 	(void)arg;
-	snprintf(path, sizeof(path), "%s/freeze", dir);
-	return access(path, F_OK) ? 0 : -EPERM;
+	if (!read_told("freeze", how))
+		return 0;
+	if (!strcmp(how, "kill"))
+		raise(SIGKILL);
+	return -EPERM;
 }
 
 static void die(const char *what, int slot)

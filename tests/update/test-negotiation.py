@@ -416,6 +416,41 @@ def structure(components, name):
                for c in components)
 
 
+def killed_at():
+    """kill -9 in freeze and in each conversion, up and down: all is there"""
+    low = program('low', component('apple'), component('birch'))
+    both = program('both', component('apple', (1, 3), (1, 3)),
+                   component('birch', (1, 3), (1, 3)))
+    for to, version, first in (both, 3, low), (low, 1, None):
+        for what, name in (('freeze', 'kill'), ('kill', 'apple'),
+                           ('kill', 'birch')):
+            with Peer(first or both) as peer:
+                want = payloads(peer)
+                # It is in version 1 now, but could be in 3, or the other way.
+                equal(peer.ask('update', both)[0], 0)
+                peer.now()
+                peer.tell(what, name)
+                equal(peer.ask('update', to)[0], 2)
+                os.unlink(f'{peer.told}/{what}')
+                equal(payloads(peer), want)
+                equal(peer.ask('update', to)[0], 0, peer.output())
+                equal(payloads(peer), want)
+                equal({v for v, _ in peer.now()[1].values()}, {version})
+
+
+def freeze_refused_below():
+    """refused at freeze, on the way up: the tree says what is there"""
+    low = program('low', component('apple', (1, 1), (1, 3)))
+    both = program('both', component('apple', (1, 3), (1, 3)))
+    with Peer(low) as peer:
+        equal(peer.ask('update', both)[0], 0)
+        peer.now()
+        peer.tell('freeze')
+        before = peer.outside()
+        equal(peer.ask('update', both)[0], 1)
+        peer.same_as(before)
+
+
 def killed():
     """kill -9 of either at any moment: everything is still there"""
     a = program('a', component('apple', (1, 2), (1, 2)),
@@ -442,6 +477,7 @@ def killed():
 try:
     harness.main([lower, up_again, pinned, unknown_refused, can_write_refused,
                   check_refused, freeze_refused, crash_aborted, converted_back,
-                  carried, degraded_abort, agree, killed])
+                  freeze_refused_below, carried, degraded_abort, agree,
+                  killed_at, killed])
 finally:
     shutil.rmtree(FOLDER)
