@@ -38,6 +38,7 @@ struct upfront {
 	const struct kho_mem *mem;
 	const struct kho_state *state;
 	const struct kho_used *used; /* of the root, then of each subtree */
+	size_t n_used;
 };
 
 /* The deeper test: let a component look into the blobs that it owns. */
@@ -70,34 +71,26 @@ static int ask_component(const char *name, uint32_t version, void *arg,
 }
 
 /* Can this program read what is in the arena? */
-static int check_upfront(struct kho *kho, const struct kho_mem *mem,
-			 const struct kho_state *state, struct kho_error *err,
-			 struct kho_report **report)
+static int check_upfront(struct kho *kho, struct upfront *upfront,
+			 struct kho_error *err, struct kho_report **report)
 {
-	struct upfront upfront = { .mem = mem, .state = state };
 	const struct kho_check_opts opts = {
 		.allow_degraded = kho->flags & KHO_ALLOW_DEGRADED,
 		.ask = ask_component,
-		.arg = &upfront,
+		.arg = upfront,
 	};
 	char from[64], summary[KHO_ERROR_SIZE / 2];
 	struct kho_manifest *self;
-	struct kho_used *used;
-	size_t n;
 	int ret;
 
-	ret = kho_state_used(mem, state, &used, &n, err);
-	if (ret)
-		return ret;
 	ret = kho_manifest_self(&self);
 	if (!ret) {
-		upfront.used = used;
 		snprintf(from, sizeof(from), "arena generation %llu",
 			 (unsigned long long)kho->super->generation);
-		ret = kho_check_state(used, n, from, NULL, self, &opts, report);
+		ret = kho_check_state(upfront->used, upfront->n_used, from,
+				      NULL, self, &opts, report);
 		kho_manifest_free(self);
 	}
-	free(used);
 	if (ret)
 		return kho_fail(err, ret, "upfront check: %s", strerror(-ret));
 	if ((*report)->outcome != KHO_OUTCOME_INCOMPATIBLE)
@@ -115,7 +108,9 @@ static int load(struct kho *kho, struct kho_error *err,
 	struct kho_mem_live live = mem_live(kho);
 	const struct kho_arena_slot *slot;
 	struct kho_state *state;
+	struct kho_used *used = NULL;
 	int i = arena_pick_slot(kho->super), ret;
+	size_t n;
 
 	if (i < 0)
 		return kho_fail(err, -EBADMSG,
@@ -124,13 +119,19 @@ static int load(struct kho *kho, struct kho_error *err,
 	ret = kho_state_read(&live.mem, slot->fdt, slot->fdt_size, &state, err);
 	if (ret)
 		return ret == -EFAULT ? -EBADMSG : ret;
-	ret = check_upfront(kho, &live.mem, state, err, report);
+	ret = kho_state_used(&live.mem, state, &used, &n, err);
+	if (!ret)
+		ret = check_upfront(kho,
+				    &(struct upfront){ &live.mem, state, used,
+						       n },
+				    err, report);
 	if (!ret)
 		ret = pages_init(kho, err);
 	if (!ret)
 		ret = pages_rebuild(kho, state->tracker, err);
 	if (!ret)
-		ret = tree_load(kho, state, *report, err);
+		ret = tree_load(kho, state, used, *report, err);
+	free(used);
 	free(state);
 	return ret == -EFAULT || ret == -ELOOP ? -EBADMSG : ret;
 }

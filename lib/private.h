@@ -229,7 +229,8 @@ struct kho_mem_live mem_live(const struct kho *kho);
 /* tree.c */
 int tree_init(struct kho *kho, struct kho_error *err);
 int tree_load(struct kho *kho, const struct kho_state *state,
-	      const struct kho_report *report, struct kho_error *err);
+	      const struct kho_used *used, const struct kho_report *report,
+	      struct kho_error *err);
 int tree_take_over(struct kho *kho);
 bool tree_has_foreign(struct kho *kho);
 int tree_refresh(struct kho *kho);

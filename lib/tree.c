@@ -171,7 +171,8 @@ static int put_subtree(void *fdt, const struct tree_entry *e)
 {
 	int err = fdt_begin_node(fdt, e->name);
 
-	if (!err)
+	/* What is carried may not have one. */
+	if (!err && e->compatible[0])
 		err = fdt_property(fdt, KHO_PROP_COMPATIBLE, e->compatible,
 				   (int)strlen(e->compatible) + 1);
 	if (!err)
@@ -313,10 +314,9 @@ static int learn_versions(struct kho *kho,
 
 static int load_entry(struct kho *kho, struct tree_entry *e,
 		      const struct kho_state_subtree *sub,
+		      const struct kho_composite *composite,
 		      const struct kho_report *report, struct kho_error *err)
 {
-	struct kho_composite composite;
-
 	if (!pages_are_preserved(kho, sub->phys, sub->size))
 		return kho_fail(err, -EBADMSG,
 				"state tree: damaged: subtree %s, %llu bytes at %#llx, is not in preserved pages",
@@ -328,21 +328,23 @@ static int load_entry(struct kho *kho, struct tree_entry *e,
 	e->size = sub->size;
 	e->optional = sub->optional;
 	e->carried = sub->carried;
-	/* The upfront check parsed it already. */
-	kho_composite_parse(sub->compatible, &composite, NULL);
-	e->version = composite.tokens[0].version;
-	e->foreign = !is_readable(report, &composite);
+	e->foreign = !is_readable(report, composite);
 	if (e->foreign)
 		return 0;
-	e->component = kho_component_find(composite.tokens[0].name);
-	if (learn_versions(kho, &composite))
+	e->version = composite->tokens[0].version;
+	e->component = kho_component_find(composite->tokens[0].name);
+	if (learn_versions(kho, composite))
 		return kho_fail(err, -ENOMEM, "state tree: out of memory");
 	return 0;
 }
 
-/* Take over the tree that came with the arena, as the upfront check judged. */
+/*
+ * Take over the tree that came with the arena, as the upfront check judged.
+ * @used: of the root, then of each subtree
+ */
 int tree_load(struct kho *kho, const struct kho_state *state,
-	      const struct kho_report *report, struct kho_error *err)
+	      const struct kho_used *used, const struct kho_report *report,
+	      struct kho_error *err)
 {
 	int slot = arena_pick_slot(kho->super), ret;
 
@@ -351,7 +353,8 @@ int tree_load(struct kho *kho, const struct kho_state *state,
 		return kho_fail(err, -ENOMEM, "state tree: out of memory");
 	for (size_t i = 0; i < state->n; i++) {
 		ret = load_entry(kho, &kho->tree.entries[i],
-				 &state->subtrees[i], report, err);
+				 &state->subtrees[i], &used[i + 1].composite,
+				 report, err);
 		if (ret)
 			return ret;
 	}

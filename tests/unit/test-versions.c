@@ -341,6 +341,43 @@ static void carries(void **state)
 	close(fd);
 }
 
+/* Who does not say what he is may be carried, too, and stays as he is. */
+static void carries_the_nameless(void **state)
+{
+	int fd = make_photos();
+	size_t size = arena_size(fd), at = 0;
+	char *bytes = arena_copy(fd, &size);
+	struct kho_state *tree;
+	struct kho *kho;
+
+	(void)state;
+	for (char *p = bytes; (p = memmem(p, size - (size_t)(p - bytes),
+					  "photos-v1;bits-v3", 17));
+	     p++) {
+		at = (size_t)(p - bytes);
+		assert_int_equal(pwrite(fd, "", 1, (off_t)at), 1);
+	}
+	free(bytes);
+	assert_true(at);
+	assert_int_equal(try_attach(fd, 0, &kho, NULL), -EPROTONOSUPPORT);
+	assert_non_null(strstr(err.text, "album"));
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(try_attach(fd, i ? 0 : KHO_ALLOW_DEGRADED,
+					    &kho, NULL),
+				 0);
+		assert_null(kho_subtree(kho, "album", NULL, NULL));
+		assert_int_equal(kho_ready(kho), 0);
+		assert_int_equal(kho_set_version(kho, &bits_component, 1), 0);
+		kho_close(kho);
+	}
+	tree = read_state(fd);
+	assert_string_equal(tree->subtrees[0].name, "album");
+	assert_string_equal(tree->subtrees[0].compatible, "");
+	assert_true(tree->subtrees[0].carried);
+	free(tree);
+	close(fd);
+}
+
 static void consent_by_environment(void **state)
 {
 	int fd = make_photos();
@@ -371,6 +408,7 @@ int main(void)
 		cmocka_unit_test(looks_first),
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(carries),
+		cmocka_unit_test(carries_the_nameless),
 		cmocka_unit_test(consent_by_environment),
 	};
 
