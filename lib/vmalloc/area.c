@@ -299,7 +299,14 @@ static bool will_have_holes(const struct kho_vmalloc *area, uint64_t from,
 	return blocks != end;
 }
 
-/* All anew, the blocks in @added behind the others. */
+static int by_index(const void *a, const void *b)
+{
+	const struct run *x = a, *y = b;
+
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+/* All anew. Version 1 has the blocks in their order, and @added may fill holes. */
 static int rewrite(struct kho_vmalloc *area, uint32_t version,
 		   const struct runs *added)
 {
@@ -309,6 +316,8 @@ static int rewrite(struct kho_vmalloc *area, uint32_t version,
 
 	for (size_t i = 0; i < added->n && !ret; i++)
 		ret = runs_add(&runs, added->run[i]);
+	if (runs.n)
+		qsort(runs.run, runs.n, sizeof(*runs.run), by_index);
 	if (!ret)
 		ret = lists_write(area, version, &runs, &lists);
 	if (!ret)

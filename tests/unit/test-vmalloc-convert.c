@@ -353,6 +353,36 @@ static void above_what_is_in_effect(void **state)
 	discard(&f);
 }
 
+/* The holes are filled, so version 1 will do: the blocks in their order. */
+static void holes_filled_above_what_is_in_effect(void **state)
+{
+	struct kho_vmalloc *area;
+	struct fixture f;
+	char *base;
+
+	(void)state;
+	create(&f, 12, 64 * MIB);
+	area = make_preserved(&f, 6);
+	base = kho_vmalloc_base(area);
+	for (int i = 0; i < 6; i++)
+		memset(base + i * BLOCK, 'a' + i, BLOCK);
+	change(&f, kho_vmalloc_punch(area, 1 * BLOCK, BLOCK, &f.err));
+	change(&f, kho_vmalloc_punch(area, 3 * BLOCK, BLOCK, &f.err));
+	set_version(&f, 1);
+	change(&f, kho_vmalloc_populate(area, 1 * BLOCK, 3 * BLOCK, &f.err));
+	version_is(&f, area, 1);
+	base[1 * BLOCK] = 'b';
+	base[3 * BLOCK] = 'd';
+	kho_vmalloc_close(area);
+	reattach(&f);
+	area = restore(&f, 16 * MIB);
+	base = kho_vmalloc_base(area);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(base[i * BLOCK], 'a' + i);
+	kho_vmalloc_close(area);
+	discard(&f);
+}
+
 /* ---- Out of memory ---- */
 
 static void without_memory(void **state)
@@ -477,6 +507,7 @@ int main(void)
 		cmocka_unit_test(holes_need_version_2),
 		cmocka_unit_test(below_what_is_in_effect),
 		cmocka_unit_test(above_what_is_in_effect),
+		cmocka_unit_test(holes_filled_above_what_is_in_effect),
 		cmocka_unit_test(without_memory),
 		cmocka_unit_test(all_areas_are_converted),
 	};
