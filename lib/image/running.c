@@ -290,11 +290,24 @@ static int add_node(struct running *r, const char *path, const void *fdt,
 	return text ? add_composite(r, path, text, (size_t)len) : 1;
 }
 
-/* A subtree that is an FDT: what it is, and what the nodes in it are. */
-static int add_fdt(struct running *r, const char *path, const void *fdt,
-		   size_t len)
+static int check_fdt(const void *fdt, size_t len)
 {
-	int node, ret = fdt_check_full(fdt, len);
+	/* libfdt 1.6 follows a NULL in an FDT before version 16. */
+	return len < sizeof(struct fdt_header) ? -FDT_ERR_TRUNCATED :
+	       fdt_magic(fdt) != FDT_MAGIC     ? -FDT_ERR_BADMAGIC :
+	       fdt_version(fdt) < 17	       ? -FDT_ERR_BADVERSION :
+						 fdt_check_full(fdt, len);
+}
+
+/*
+ * An FDT: what it is, and what the nodes in it are. A node that does not say it
+ * is @other's, or, when that is NULL, of no interest.
+ */
+static int add_fdt(struct running *r, const char *path, const void *fdt,
+		   size_t len,
+		   int (*other)(struct running *r, const char *name))
+{
+	int node, ret = check_fdt(fdt, len);
 
 	if (ret)
 		return kho_fail(r->err, -EBADMSG, "%s: %s", path,
@@ -304,8 +317,12 @@ static int add_fdt(struct running *r, const char *path, const void *fdt,
 		return kho_fail(r->err, -EBADMSG, "%s: does not say what it is",
 				path);
 	fdt_for_each_subnode(node, fdt, 0) {
-		ret = ret < 0 ? ret : add_node(r, path, fdt, node);
-		ret = ret > 0 ? 0 : ret;
+		if (ret < 0)
+			break;
+		ret = add_node(r, path, fdt, node);
+		if (ret > 0)
+			ret = other ? other(r, fdt_get_name(fdt, node, NULL)) :
+				      0;
 	}
 	return ret;
 }
@@ -316,7 +333,7 @@ static int add_blob(struct running *r, const char *path, const char *name,
 	struct kho_token metadata = { .name = "kexec-metadata" };
 
 	if (len >= sizeof(struct fdt_header) && fdt_magic(blob) == FDT_MAGIC)
-		return add_fdt(r, path, blob, len);
+		return add_fdt(r, path, blob, len, NULL);
 	if (!strcmp(name, metadata.name) && len >= sizeof(uint32_t)) {
 		metadata.version = get_u32(blob);
 		return metadata.version ? add_token(r, path, &metadata) :
@@ -346,28 +363,6 @@ static int read_subtree(struct running *r, const char *name)
 	ret = ret ? cannot_read(r, path, ret) :
 		    add_blob(r, path, name, blob, len);
 	free(blob);
-	return ret;
-}
-
-static int read_nodes(struct running *r, const char *path, const void *fdt,
-		      size_t len)
-{
-	int node, ret = fdt_check_full(fdt, len);
-
-	if (ret)
-		return kho_fail(r->err, -EBADMSG, "%s: %s", path,
-				fdt_strerror(ret));
-	ret = add_node(r, path, fdt, 0);
-	if (ret > 0)
-		ret = kho_fail(r->err, -EBADMSG, "%s: does not say what it is",
-			       path);
-	fdt_for_each_subnode(node, fdt, 0) {
-		if (ret < 0)
-			break;
-		ret = add_node(r, path, fdt, node);
-		if (ret > 0)
-			ret = read_subtree(r, fdt_get_name(fdt, node, NULL));
-	}
 	return ret;
 }
 
@@ -440,7 +435,7 @@ static int read_tree(struct running *r)
 		free(fdt);
 		return 0;
 	}
-	ret = read_nodes(r, path, fdt, len);
+	ret = add_fdt(r, path, fdt, len, read_subtree);
 	free(fdt);
 	r->tree = true;
 	r->kho = OPTION_ON;

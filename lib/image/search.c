@@ -33,6 +33,7 @@ static const char metadata[] = "kexec-metadata";
 
 struct window {
 	struct image *image;
+	const struct piece *piece;
 	char *bytes;
 	size_t len;
 	uint64_t offset; /* of @bytes in the file */
@@ -43,10 +44,13 @@ static bool is_text(char c)
 	return c >= ' ' && c <= '~';
 }
 
-/* Does a string begin there? */
+/*
+ * Does a string begin there? What begins where a later window does was looked
+ * at in the one before, where it can be seen what is before it.
+ */
 static bool begins_at(const struct window *w, size_t at)
 {
-	return !at || !is_text(w->bytes[at - 1]);
+	return at ? !is_text(w->bytes[at - 1]) : w->offset == w->piece->offset;
 }
 
 static int add_version(struct image *image, const char *string)
@@ -142,8 +146,9 @@ static void find_release(const struct window *w)
 	}
 }
 
-static void find_config(const struct window *w, const struct piece *piece)
+static void find_config(const struct window *w)
 {
+	const struct piece *piece = w->piece;
 	static const uint8_t gzip[] = { 0x1f, 0x8b, 0x08 };
 	const size_t skip = sizeof(CONFIG_BEGIN) - 1;
 	const char *at = w->bytes, *end = w->bytes + w->len;
@@ -162,17 +167,18 @@ static void find_config(const struct window *w, const struct piece *piece)
 	}
 }
 
-static int search_window(const struct window *w, const struct piece *piece)
+static int search_window(const struct window *w)
 {
 	if (!w->image->found.release[0])
 		find_release(w);
 	if (!w->image->found.config.size)
-		find_config(w, piece);
+		find_config(w);
 	return find_versions(w);
 }
 
-static int search_windows(struct window *w, const struct piece *piece)
+static int search_windows(struct window *w)
 {
+	const struct piece *piece = w->piece;
 	uint64_t at = 0;
 	size_t keep = 0, len;
 	int ret = 0;
@@ -186,7 +192,7 @@ static int search_windows(struct window *w, const struct piece *piece)
 			return ret;
 		w->len = keep + len;
 		w->offset = piece->offset + at - keep;
-		ret = search_window(w, piece);
+		ret = search_window(w);
 		at += len;
 		keep = w->len < CARRY ? w->len : CARRY;
 		memmove(w->bytes, w->bytes + w->len - keep, keep);
@@ -196,12 +202,16 @@ static int search_windows(struct window *w, const struct piece *piece)
 
 int search(struct image *image, const struct piece *piece)
 {
-	struct window w = { .image = image, .bytes = malloc(WINDOW) };
+	struct window w = {
+		.image = image,
+		.piece = piece,
+		.bytes = malloc(WINDOW),
+	};
 	int ret;
 
 	if (!w.bytes)
 		return kho_fail(image->err, -ENOMEM, "out of memory");
-	ret = search_windows(&w, piece);
+	ret = search_windows(&w);
 	free(w.bytes);
 	return ret;
 }

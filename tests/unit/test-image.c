@@ -141,12 +141,27 @@ static void put_kernel(const char *root)
 	put(root, "sys/kernel/debug/kho/out/sub_fdts/LUO", "luo-v5\0", 8);
 }
 
+static int make_root(void **state)
+{
+	static char root[] = "/tmp/kho-test-image-XXXXXX";
+
+	*state = root;
+	return !mkdtemp(root);
+}
+
+static int remove_root(void **state)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf '%s'", (char *)*state);
+	return system(command);
+}
+
 static void running_out_of_memory(void **state)
 {
-	char root[] = "/tmp/kho-test-image-XXXXXX", command[64], path[PATH_MAX];
+	const char *root = *state;
+	char path[PATH_MAX];
 
-	(void)state;
-	assert_non_null(mkdtemp(root));
 	put_kernel(root);
 	starve(kho_manifest_running, root);
 	snprintf(path, sizeof(path), "%s/sys/kernel/debug/kho/out/fdt", root);
@@ -155,8 +170,6 @@ static void running_out_of_memory(void **state)
 	snprintf(path, sizeof(path), "%s/boot/vmlinuz-7", root);
 	unlink(path);
 	starve(kho_manifest_running, root);
-	snprintf(command, sizeof(command), "rm -r %s", root);
-	assert_int_equal(system(command), 0);
 }
 
 /* The fd stays open, and where it was. */
@@ -209,7 +222,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(out_of_memory),
-		cmocka_unit_test(running_out_of_memory),
+		cmocka_unit_test_setup_teardown(running_out_of_memory,
+						make_root, remove_root),
 		cmocka_unit_test(descriptor),
 		cmocka_unit_test(running),
 	};
