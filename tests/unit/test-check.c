@@ -349,6 +349,14 @@ struct state_case {
 	struct expected expected[MAX];
 };
 
+/* The only component of a writer that also converts what there is. */
+#define CONVERTS(range)                                                        \
+	{                                                                      \
+		{                                                              \
+			.name = "counter", .write = range, .convert = true     \
+		}                                                              \
+	}
+
 static void check_state_case(const struct state_case *c)
 {
 	struct kho_profile *profile =
@@ -395,6 +403,14 @@ static void check_state_case(const struct state_case *c)
 		assert_string_equal(asked.seen, asked.expected);
 	kho_report_free(report);
 	free(profile);
+}
+
+static void check_state_cases(const struct state_case *cases, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		check_state_case(&cases[i]);
 }
 
 /* As it is: nobody could write it otherwise. */
@@ -498,11 +514,9 @@ static void states(void **state)
 		  .expected = { F("counter", KHO_OK, 2, V(2, 2), V(1, 2), "n",
 				  NULL, .has = 2, .pin = 2) } },
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		check_state_case(&cases[i]);
+	check_state_cases(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 /* The preflight: there is somebody who could convert it. */
@@ -512,9 +526,7 @@ static void conversions(void **state)
 		/* to convert it to what it is is no conversion */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "n", "counter-v2", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(2, 2),
-				.convert = true } },
+		  .writer = CONVERTS(V(2, 2)),
 		  .to = { { .name = "counter", .read = V(1, 1) } },
 		  .expected = { F("counter", KHO_INCOMPATIBLE, 0, V(2, 2),
 				  V(1, 1), "n",
@@ -526,9 +538,7 @@ static void conversions(void **state)
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "c", "counter-v2", CARRIED },
 			    { "n", "counter-v2", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(2, 2),
-				.convert = true } },
+		  .writer = CONVERTS(V(2, 2)),
 		  .to = { { .name = "counter", .read = V(1, 1) } },
 		  .expected = { F("counter", KHO_INCOMPATIBLE, 0, V(2, 2),
 				  V(1, 1), "c, n",
@@ -539,16 +549,12 @@ static void conversions(void **state)
 				  .has = 2) } },
 		/* as high as both can */
 		{ .used = { { "n", "counter-v1", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(1, 3),
-				.convert = true } },
+		  .writer = CONVERTS(V(1, 3)),
 		  .to = { { .name = "counter", .read = V(2, 9) } },
 		  .expected = { F("counter", KHO_OK, 3, V(1, 3), V(2, 9), "n",
 				  NULL, .has = 1) } },
 		{ .used = { { "n", "counter-v3", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(1, 3),
-				.convert = true } },
+		  .writer = CONVERTS(V(1, 3)),
 		  .to = { { .name = "counter", .read = V(1, 2) } },
 		  .expected = { F("counter", KHO_OLDER, 2, V(1, 3), V(1, 2),
 				  "n", "v3 reads only up to v2", .has = 3) } },
@@ -571,32 +577,24 @@ static void conversions(void **state)
 				  NULL, .has = 1) } },
 		/* it may also stay as it is, outside of what is written */
 		{ .used = { { "n", "counter-v1", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(3, 4),
-				.convert = true } },
+		  .writer = CONVERTS(V(3, 4)),
 		  .to = { { .name = "counter", .read = V(1, 2) } },
 		  .expected = { F("counter", KHO_OLDER, 1, V(3, 4), V(1, 2),
 				  "n", "v3 reads only up to v2", .has = 1) } },
 		{ .used = { { "n", "counter-v9", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(3, 4),
-				.convert = true } },
+		  .writer = CONVERTS(V(3, 4)),
 		  .to = { { .name = "counter", .read = V(1, 9) } },
 		  .expected = { F("counter", KHO_OK, 9, V(3, 4), V(1, 9), "n",
 				  NULL, .has = 9) } },
 		{ .used = { { "n", "counter-v9", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(3, 4),
-				.convert = true } },
+		  .writer = CONVERTS(V(3, 4)),
 		  .to = { { .name = "counter", .read = V(1, 8) } },
 		  .expected = { F("counter", KHO_OLDER, 4, V(3, 4), V(1, 8),
 				  "n", "v3 reads only up to v8", .has = 9) } },
 		/* on both sides of the reader */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "n", "counter-v1", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(3, 4),
-				.convert = true } },
+		  .writer = CONVERTS(V(3, 4)),
 		  .to = { { .name = "counter", .read = V(2, 2) } },
 		  .expected = { F("counter", KHO_INCOMPATIBLE, 0, V(3, 4),
 				  V(2, 2), "n",
@@ -608,9 +606,7 @@ static void conversions(void **state)
 				  .has = 1) } },
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "n", "counter-v3", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(3, 4),
-				.convert = true } },
+		  .writer = CONVERTS(V(3, 4)),
 		  .expected = { F("counter", KHO_UNKNOWN, 0, V(3, 4), V(0, 0),
 				  "n",
 				  "state has counter-v3, old can convert it to "
@@ -619,9 +615,7 @@ static void conversions(void **state)
 				  .has = 3) } },
 		/* pins */
 		{ .used = { { "n", "counter-v3", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(1, 3),
-				.convert = true } },
+		  .writer = CONVERTS(V(1, 3)),
 		  .to = { { .name = "counter", .read = V(1, 3) } },
 		  .pin = { "counter", 2 },
 		  .expected = { F("counter", KHO_OLDER, 2, V(1, 3), V(1, 3),
@@ -629,9 +623,7 @@ static void conversions(void **state)
 				  .has = 3, .pin = 2) } },
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "n", "counter-v3", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(1, 3),
-				.convert = true } },
+		  .writer = CONVERTS(V(1, 3)),
 		  .to = { { .name = "counter", .read = V(3, 3) } },
 		  .pin = { "counter", 2 },
 		  .expected = { F("counter", KHO_INCOMPATIBLE, 0, V(1, 3),
@@ -642,9 +634,7 @@ static void conversions(void **state)
 				  .has = 3, .pin = 2) } },
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "n", "counter-v3", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(2, 3),
-				.convert = true } },
+		  .writer = CONVERTS(V(2, 3)),
 		  .to = { { .name = "counter", .read = V(1, 3) } },
 		  .pin = { "counter", 1 },
 		  .expected = { F("counter", KHO_INCOMPATIBLE, 0, V(2, 3),
@@ -655,9 +645,7 @@ static void conversions(void **state)
 				  .has = 3, .pin = 1) } },
 		/* a pin to what is there needs nobody who writes it */
 		{ .used = { { "n", "counter-v1", 0 } },
-		  .writer = { { .name = "counter",
-				.write = V(2, 3),
-				.convert = true } },
+		  .writer = CONVERTS(V(2, 3)),
 		  .to = { { .name = "counter", .read = V(1, 3) } },
 		  .pin = { "counter", 1 },
 		  .expected = { F("counter", KHO_OLDER, 1, V(2, 3), V(1, 3),
@@ -671,11 +659,9 @@ static void conversions(void **state)
 		  .expected = { F("counter", KHO_OK, 1, V(1, 1), V(1, 1), "n",
 				  NULL, .has = 1) } },
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		check_state_case(&cases[i]);
+	check_state_cases(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 /* Subtrees that one can be without. */
@@ -802,11 +788,9 @@ static void optional_subtrees(void **state)
 				  "carries it along",
 				  .has = 2, .optional = true) } },
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		check_state_case(&cases[i]);
+	check_state_cases(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 #define CARRIED_CACHE                                                                        \
@@ -879,11 +863,9 @@ static void carried_subtrees(void **state)
 				  "it along",
 				  .has = 1, .optional = true) } },
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		check_state_case(&cases[i]);
+	check_state_cases(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 #define NAMELESS                                                               \
@@ -923,11 +905,9 @@ static void nameless_subtrees(void **state)
 				  NAMELESS "; carried along as before",
 				  .optional = true) } },
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		check_state_case(&cases[i]);
+	check_state_cases(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 #define KEYS "3 keys stand in the way: a, b, c"
@@ -1020,11 +1000,9 @@ static void questions(void **state)
 		  .expected = { F("cache", KHO_INCOMPATIBLE, 0, V(1, 1),
 				  V(1, 1), "c, d", KEYS, .has = 1) } },
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		check_state_case(&cases[i]);
+	check_state_cases(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 void *__real_realloc(void *old, size_t size);

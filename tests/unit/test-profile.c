@@ -267,30 +267,45 @@ static void written(void **state)
 	free(profile);
 }
 
-static void open_path(const char *path, int expected, const char *why)
+static void open_path(const char *name, int expected, const char *why)
 {
 	struct kho_profile *profile;
 	struct kho_error err = { 0 };
-	int ret = kho_profile_open(path, &profile, &err);
+	int ret = kho_profile_open(name, &profile, &err);
 
 	assert_int_equal(ret, expected);
-	assert_int_equal(kho_profile_open(path, &profile, NULL), expected);
+	assert_int_equal(kho_profile_open(name, &profile, NULL), expected);
 	assert_int_equal(err.code, expected);
-	assert_memory_equal(err.text, path, strlen(path));
+	assert_memory_equal(err.text, name, strlen(name));
 	assert_non_null(strstr(err.text, why));
+}
+
+static char dir[] = "/tmp/kho-profile-XXXXXX", path[64];
+
+static int make_dir(void **state)
+{
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/p.json", dir);
+	return 0;
+}
+
+/* Also when the test failed. */
+static int remove_dir(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(dir);
 }
 
 static void files(void **state)
 {
 	static const char text[] = PINS("\"a\":3");
-	char dir[] = "/tmp/kho-profile-XXXXXX", path[64];
 	struct kho_profile *profile;
 	struct kho_error err = { 0 };
 	int fd;
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/p.json", dir);
 	open_path(path, -ENOENT, "No such file");
 	open_path(dir, -EISDIR, "Is a directory");
 	/* Opened, it would wait for ever. */
@@ -311,17 +326,18 @@ static void files(void **state)
 	assert_int_equal(ftruncate(fd, 1ll << 32), 0);
 	open_path(path, -EBADMSG, "MiB");
 	close(fd);
-	unlink(path);
-	rmdir(dir);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(accepted),	cmocka_unit_test(refused),
-		cmocka_unit_test(longest_name), cmocka_unit_test(size_limit),
-		cmocka_unit_test(many_pins),	cmocka_unit_test(written),
-		cmocka_unit_test(files),
+		cmocka_unit_test(accepted),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(longest_name),
+		cmocka_unit_test(size_limit),
+		cmocka_unit_test(many_pins),
+		cmocka_unit_test(written),
+		cmocka_unit_test_setup_teardown(files, make_dir, remove_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
