@@ -12,9 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import traceback
 
 ROOT = os.path.abspath(os.path.dirname(__file__) + '/../..')
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
+
 KHO = os.path.abspath(sys.argv[1])
 CC = sys.argv[2:]
 DIR = tempfile.mkdtemp(prefix='kho-abi-')
@@ -257,14 +259,13 @@ def fingerprints():
 def compilers():
     """gcc and clang see the layouts of this build, with any options"""
     if not shutil.which('gcc') or not shutil.which('clang'):
-        return 'gcc or clang is missing'
+        raise tap.Skip('gcc or clang is missing')
     expected = [{**f, 'write': None, 'read': None}
                 for f in this_build()['formats']]
     for compiler in (['gcc'], ['clang'], ['gcc', '-O2', '-flto', '-g'],
                      ['clang', '-flto', '-fsanitize=address,undefined']):
         assert describe(f'{ROOT}/include', *compiler)['formats'] == expected, \
             compiler
-    return None
 
 
 def options():
@@ -615,22 +616,7 @@ TESTS = [table, versions, numbers, complete, fingerprints, compilers, options,
          full, color]
 
 
-def main():
-    failed = 0
-    print(f'1..{len(TESTS)}')
-    for n, test in enumerate(TESTS, 1):
-        try:
-            skip = test()
-        except Exception:
-            failed += 1
-            print(f'not ok {n} - {test.__doc__}')
-            for line in traceback.format_exc().splitlines():
-                print(f'# {line}')
-        else:
-            print(f'ok {n} - {test.__doc__}{f" # SKIP {skip}" if skip else ""}')
-        sys.stdout.flush()
+try:
+    tap.main(TESTS)
+finally:
     shutil.rmtree(DIR, ignore_errors=True)
-    return failed > 0
-
-
-sys.exit(main())

@@ -7,6 +7,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
+
 KHO, CASES = (os.path.abspath(p) for p in sys.argv[1:3])
 EXIT = {'compatible': 0, 'incompatible': 1, 'cannot-tell': 2, 'degraded': 3}
 MINIMUM = 80
@@ -171,22 +174,22 @@ def run(case):
             assert text in done.stderr, done
 
 
+def test(case):
+    def one():
+        try:
+            run(case)
+        except Exception:
+            tap.diag(f'{CASES}, line {case["line"]}:')
+            raise
+    one.__doc__ = case['name']
+    return one
+
+
 def main():
     cases = read_cases()
     assert len(cases) >= MINIMUM, len(cases)
     assert len({case['name'] for case in cases}) == len(cases), 'a name twice'
-    failed = 0
-    print(f'1..{len(cases)}')
-    for number, case in enumerate(cases, 1):
-        try:
-            run(case)
-            print(f'ok {number} - {case["name"]}')
-        except (AssertionError, KeyError, ValueError,
-                subprocess.TimeoutExpired) as error:
-            failed += 1
-            print(f'not ok {number} - {case["name"]}')
-            print(f'# line {case["line"]}: {error!r}'.replace('\n', '\n# '))
-    sys.exit(bool(failed))
+    tap.main([test(case) for case in cases])
 
 
 main()

@@ -15,15 +15,17 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
+
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
 
 KHO, V1, V2, V3 = (os.path.abspath(p) for p in sys.argv[1:5])
 DIR = tempfile.mkdtemp(prefix='kho-cli-')
 RUN = f'{DIR}/run'
 ENV = {**os.environ, 'KHO_RUNTIME_DIR': RUN}
 PATIENCE = 20
-VERBS = ('abi', 'check', 'inspect', 'list', 'manifest', 'matrix', 'plan', 'run',
-         'update', 'verify')
+VERBS = ('abi', 'check', 'inspect', 'kexec', 'list', 'manifest', 'matrix',
+         'plan', 'run', 'update', 'verify')
 
 
 def kho(*args, code=None, env=None, **options):
@@ -488,7 +490,7 @@ def store_limit():
     """custody: at most 1024 fds, and it says so"""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard < 4096:
-        return 'needs a higher hard limit of open files'
+        raise tap.Skip('needs a higher hard limit of open files')
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     with Service() as s:
         s.ask('add 6')
@@ -501,7 +503,6 @@ def store_limit():
         os.kill(pid, signal.SIGKILL)
         s.serving(pid)
         assert s.number() == 6
-    return None
 
 
 def believe():
@@ -958,7 +959,7 @@ def inspect_live():
 def permission():
     """another user's service: no look, no update, no harm"""
     if os.geteuid():
-        return 'needs root'
+        raise tap.Skip('needs root')
     with Service() as s:
         number = s.fds()
         os.chmod(DIR, 0o755)
@@ -968,7 +969,6 @@ def permission():
             kho(*args, code=2, user='nobody')
         assert s.fds() == number
         assert kho('list', code=0).stdout.count(s.name) >= 1
-    return None
 
 
 TESTS = [verbs, helps, options, arguments, full, run_bad_program, run_bad_name,
@@ -982,27 +982,10 @@ TESTS = [verbs, helps, options, arguments, full, run_bad_program, run_bad_name,
          inspect_live, permission]
 
 
-def main():
-    # Whoever runs us may have had them ignored, which goes on to all children.
-    for number in signal.SIGINT, signal.SIGHUP, signal.SIGQUIT:
-        signal.signal(number, lambda *_: sys.exit(1))
-    chosen = [t for t in TESTS if not sys.argv[5:] or t.__name__ in sys.argv[5:]]
-    failed = 0
-    print(f'1..{len(chosen)}')
-    for n, test in enumerate(chosen, 1):
-        try:
-            skip = test()
-        except Exception:
-            failed += 1
-            print(f'not ok {n} - {test.__doc__}')
-            for line in traceback.format_exc().splitlines():
-                print(f'# {line}')
-        else:
-            print(f'ok {n} - {test.__doc__}{f" # SKIP {skip}" if skip else ""}')
-        end_all()
-        sys.stdout.flush()
+# Whoever runs us may have had them ignored, which goes on to all children.
+for number in signal.SIGINT, signal.SIGHUP, signal.SIGQUIT:
+    signal.signal(number, lambda *_: sys.exit(1))
+try:
+    tap.main(TESTS, sys.argv[5:], after=end_all)
+finally:
     shutil.rmtree(DIR, ignore_errors=True)
-    return failed > 0
-
-
-sys.exit(main())

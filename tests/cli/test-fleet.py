@@ -15,8 +15,10 @@ import sys
 import tempfile
 import termios
 import time
-import traceback
 import xml.etree.ElementTree as ET
+
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
 
 KHO, V1, V2, V3, KV1, KV2 = (os.path.abspath(p) for p in sys.argv[1:7])
 TEMPORARY = tempfile.TemporaryDirectory(prefix='kho-fleet-')
@@ -129,21 +131,21 @@ def text_file(name, content):
 CACHE = component('cache', (1, 1), (1, 1), optional=True)
 
 
-def random_fleet(rnd, directory, n):
+def random_fleet(directory, n):
     """Manifests that differ, and their paths."""
     paths = []
-    names = ['app', 'cache', 'index', 'log', 'table'][:rnd.randint(1, 5)]
+    names = ['app', 'cache', 'index', 'log', 'table'][:random.randint(1, 5)]
     for i in range(n):
         components = []
         for name in names:
-            if components and rnd.random() < .2:
+            if components and random.random() < .2:
                 continue
-            high = rnd.randint(1, 3)
-            low = rnd.choice([high, rnd.randint(1, high)])
-            deps = [d for d in names if d != name and rnd.random() < .2]
+            high = random.randint(1, 3)
+            low = random.choice([high, random.randint(1, high)])
+            deps = [d for d in names if d != name and random.random() < .2]
             components.append(component(
-                name, (low, high), (rnd.randint(1, low), high), *deps,
-                structure=name == 'index', optional=rnd.random() < .4))
+                name, (low, high), (random.randint(1, low), high), *deps,
+                structure=name == 'index', optional=random.random() < .4))
         paths.append(manifest(f'{directory}/p{i}', *components))
     return paths
 
@@ -171,15 +173,12 @@ def programs():
 
 def random_pairs():
     """random manifests: the matrix is what kho check says of each pair"""
-    seed = random.randrange(1 << 32)
-    rnd = random.Random(seed)
-    print(f'# seed {seed}')
     seen = collections.Counter()
     profile = text_file('profile.json', json.dumps(
         {'schema': 'kho-profile', 'version': 1, 'name': 'last-quarter',
          'pins': {'app': 1, 'table': 2}}))
     for options in [], ['--allow-degraded'], ['--profile', profile]:
-        paths = random_fleet(rnd, f'random{len(seen)}', 8)
+        paths = random_fleet(f'random{len(seen)}', 8)
         m = matrix(*options, *paths)
         assert m['allow_degraded'] == ('--allow-degraded' in options)
         assert m['profile'] == ('last-quarter' if profile in options else None)
@@ -541,17 +540,14 @@ def steps(rows, start, goal):
 
 def random_plans():
     """random manifests: no shorter chain, each update passes"""
-    seed = random.randrange(1 << 32)
-    rnd = random.Random(seed)
-    print(f'# seed {seed}')
     seen = collections.Counter()
     for i in range(40):
-        options = rnd.choice([[], ['--allow-degraded']])
-        paths = random_fleet(rnd, f'plans{i}', 7)
+        options = random.choice([[], ['--allow-degraded']])
+        paths = random_fleet(f'plans{i}', 7)
         m = matrix(*options, *paths)
         where = {path: i for i, c in enumerate(m['classes'])
                  for path in c['members']}
-        a, b = rnd.sample(paths, 2)
+        a, b = random.sample(paths, 2)
         p = plan(*options, a, b, '--via', *paths)
         n = steps(m['rows'], where[a], where[b])
         seen[n] += 1
@@ -814,23 +810,8 @@ def letter_of(writer, reader):
     return 'o' if older else '.'
 
 
-def main():
-    tests = [programs, random_pairs, classes, exit_codes, table, terminal,
-             unreadable, lists, bad_lists, usage, pictures, picture_says,
-             picture_says_small, strange_names, unwritable, chains,
-             random_plans, gaps, degraded, same, plan_unreadable, service,
-             refusal, silent, many]
-    failed = False
-    print(f'1..{len(tests)}', flush=True)
-    for number, test in enumerate(tests, 1):
-        try:
-            test()
-            print(f'ok {number} - {test.__doc__}', flush=True)
-        except Exception:  # pylint: disable=broad-except
-            failed = True
-            trace = traceback.format_exc().rstrip().replace('\n', '\n# ')
-            print(f'not ok {number} - {test.__doc__}\n# {trace}', flush=True)
-    sys.exit(failed)
-
-
-main()
+tap.main([programs, random_pairs, classes, exit_codes, table, terminal,
+          unreadable, lists, bad_lists, usage, pictures, picture_says,
+          picture_says_small, strange_names, unwritable, chains, random_plans,
+          gaps, degraded, same, plan_unreadable, service, refusal, silent,
+          many])

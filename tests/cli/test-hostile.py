@@ -15,7 +15,9 @@ import struct
 import subprocess
 import sys
 import tempfile
-import traceback
+
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
 
 KHO, PROGRAM = (os.path.abspath(p) for p in sys.argv[1:3])
 DIR = tempfile.mkdtemp(prefix='kho-hostile-')
@@ -403,23 +405,7 @@ TESTS = [good_notes, bad_notes, truncated_elf, huge_sections, liveupdate,
          round_trip, truncated_json, wrong_types, numbers, bad_json]
 
 
-def main():
-    chosen = [t for t in TESTS if not sys.argv[3:] or t.__name__ in sys.argv[3:]]
-    failed = 0
-    print(f'1..{len(chosen)}')
-    for n, test in enumerate(chosen, 1):
-        try:
-            test()
-        except Exception:
-            failed += 1
-            print(f'not ok {n} - {test.__doc__}')
-            for line in traceback.format_exc().splitlines():
-                print(f'# {line[:2000]}')
-        else:
-            print(f'ok {n} - {test.__doc__}')
-        sys.stdout.flush()
+try:
+    tap.main(TESTS, sys.argv[3:])
+finally:
     shutil.rmtree(DIR, ignore_errors=True)
-    return failed > 0
-
-
-sys.exit(main())

@@ -16,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import xml.dom.minidom
+
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
 
 KHO, TALLY = (os.path.abspath(p) for p in sys.argv[1:3])
 DATA = os.path.dirname(os.path.abspath(__file__)) + '/../data'
@@ -673,20 +675,7 @@ TESTS = [small, full, text, accounted, raw, which_root, nothing, running,
          accounts, structures, flips, headers, svg, trim, arenas]
 
 
-def main():
-    failed = False
-    print(f'1..{len(TESTS)}')
-    for n, test in enumerate(TESTS, 1):
-        try:
-            test()
-            print(f'ok {n} - {test.__doc__}', flush=True)
-        except Exception:
-            failed = True
-            print(f'not ok {n} - {test.__doc__}')
-            print('# ' + traceback.format_exc().replace('\n', '\n# '),
-                  flush=True)
-    shutil.rmtree(DIR)
-    sys.exit(failed)
-
-
-main()
+try:
+    tap.main(TESTS)
+finally:
+    shutil.rmtree(DIR, ignore_errors=True)

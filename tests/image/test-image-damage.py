@@ -16,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import zlib
 
 import images
 from images import BANNER, COMPONENTS, MEMFD, RELEASE, VERSIONS
+
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
 
 KHO = os.path.abspath(sys.argv[1])
 DIR = tempfile.mkdtemp(prefix='kho-image-damage-')
@@ -151,7 +153,7 @@ ARM = images.arm64()
 def said(result):
     right, errors = result
     assert errors
-    return f'{right} still right, {errors} errors'
+    tap.diag(f'{right} still right, {errors} errors')
 
 
 def bzimage_fields():
@@ -165,17 +167,17 @@ def bzimage_fields():
             [(f'{how} byte', begin + i, 1)
              for i in range(PACKED_HEADER.get(how, 24))]
         damaged += changes(image, fields)
-    return said(judge(damaged))
+    said(judge(damaged))
 
 
 def vmlinux_fields():
     """each field of a vmlinux's headers, sections and segments"""
-    return said(judge(changes(KERNEL, elf_fields(KERNEL))))
+    said(judge(changes(KERNEL, elf_fields(KERNEL))))
 
 
 def arm64_fields():
     """each field of an arm64 Image's headers"""
-    return said(judge(changes(ARM, ARM64 + pe_fields(ARM))))
+    said(judge(changes(ARM, ARM64 + pe_fields(ARM))))
 
 
 def zboot_fields():
@@ -187,13 +189,13 @@ def zboot_fields():
         end = offset + size + (0 if how == 'gzip' else 4)
         damaged += changes(image, ZBOOT + pe_fields(image) +
                            [('size', end - 4, 4)])
-    return said(judge(damaged))
+    said(judge(damaged))
 
 
 def uki_fields():
     """each field of a UKI's headers"""
     image = images.uki(images.bzimage(KERNEL))
-    return said(judge(changes(image, pe_fields(image))))
+    said(judge(changes(image, pe_fields(image))))
 
 
 def packed_fields():
@@ -208,7 +210,7 @@ def packed_fields():
                 fields += [(f'{how} end', len(image) - i, 1)
                            for i in range(1, 25)]
             damaged += changes(image, fields)
-    return said(judge(damaged))
+    said(judge(damaged))
 
 
 def noise(size):
@@ -240,7 +242,7 @@ def truncations():
         some = judge([(f'{name} cut to {end}', data[:end]) for end in ends])
         right, errors = right + some[0], errors + some[1]
     assert not right
-    return said((right, errors))
+    said((right, errors))
 
 
 def gzip_bomb(mib):
@@ -329,7 +331,7 @@ def bombs():
     bomb = gzip_bomb(512)
     explode(bomb[:-8] + struct.pack('<II', zlib.crc32(bytes(512 * MIB)),
                                     512 * MIB), 'not a kernel')
-    return f'{longest:.1f} s at most'
+    tap.diag(f'{longest:.1f} s at most')
 
 
 def hungry():
@@ -364,29 +366,9 @@ TESTS = [bzimage_fields, vmlinux_fields, arm64_fields, zboot_fields, uki_fields,
          packed_fields, truncations, bombs, hungry, sparse]
 
 
-def main():
+try:
     lacking = images.lacking()
-    if lacking:
-        print(f'1..0 # SKIP {", ".join(lacking)}: not installed')
-        return 77
-    chosen = [t for t in TESTS if not sys.argv[2:] or t.__name__ in sys.argv[2:]]
-    failed = 0
-    print(f'1..{len(chosen)}')
-    for n, test in enumerate(chosen, 1):
-        begin = time.monotonic()
-        try:
-            result = test()
-        except Exception:
-            failed += 1
-            print(f'not ok {n} - {test.__doc__}')
-            for line in traceback.format_exc().splitlines():
-                print(f'# {line}')
-        else:
-            print(f'ok {n} - {test.__doc__}')
-            print(f'# {result or ""} in {time.monotonic() - begin:.1f} s')
-        sys.stdout.flush()
+    tap.main(TESTS, sys.argv[2:],
+             missing=lacking and f'{", ".join(lacking)}: not installed')
+finally:
     shutil.rmtree(DIR, ignore_errors=True)
-    return failed > 0
-
-
-sys.exit(main())

@@ -15,7 +15,9 @@ import sys
 import tarfile
 import tempfile
 import time
-import traceback
+
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
 
 KHO = os.path.abspath(sys.argv[1])
 ROOT = os.path.abspath(os.path.dirname(__file__) + '/../..')
@@ -79,14 +81,13 @@ def kho_manifests():
     found = [p for p in map(with_kho, ('bzImage-7.2.13-kho',
                                        'bzImage-7.3.4-kho')) if p]
     if not found:
-        return 'no kernel with KHO here'
+        raise tap.Skip('no kernel with KHO here')
     for path in found:
         document = manifest(path)
         assert versions(document) == COMPONENTS, document
         assert document['image']['release'] in path
         assert document['image']['format'] == 'bzImage, gzip, vmlinux'
         assert f'{path}: embedded configuration' in document['sources']
-    return None
 
 
 def kho_checks():
@@ -94,7 +95,7 @@ def kho_checks():
     old, new, other = map(with_kho, ('bzImage-7.2.13-kho', 'bzImage-7.3.4-kho',
                                      'bzImage-7.3.4-kho-next'))
     if not old or not new or not other:
-        return 'no kernels with KHO here'
+        raise tap.Skip('no kernels with KHO here')
     kho('check', old, new, code=0)
     kho('check', new, old, code=0)
     for here, there, pairs in ((new, other, {'kho': (4, 5), 'memfd': (2, 3)}),
@@ -104,7 +105,6 @@ def kho_checks():
                    for c in json.loads(done.stdout)['components']
                    if c['verdict'] != 'ok'}
         assert refused == pairs, refused
-    return None
 
 
 # Debian's kernels
@@ -239,7 +239,8 @@ def fetch(arch, patterns):
 def debian(arch, patterns):
     found = fetch(arch, patterns)
     if not found:
-        return 'not in the cache, and not to be had from a mirror'
+        raise tap.Skip('not in the cache, and not to be had from a '
+                       'mirror')
     image, config = found
     with open(config, encoding='utf-8') as f:
         built = 'CONFIG_KEXEC_HANDOVER=y' in f.read()
@@ -249,7 +250,6 @@ def debian(arch, patterns):
     assert bool(document['components']) == built
     form = document['image']['format']
     assert form.startswith('bzImage, ' if arch == 'amd64' else 'arm64 Image')
-    return None
 
 
 def debian_test(what, arch, patterns):
@@ -268,16 +268,14 @@ def matrix():
     for _, _, _, patterns in DEBIAN:
         paths += (cached(patterns[0]) or ())[:1]
     if n_kho < 3 or len(paths) == n_kho:
-        return 'no kernels with KHO here, or none of Debian'
-    for line in kho('matrix', *paths).stdout.splitlines():
-        print(f'# {line}'.rstrip())
+        raise tap.Skip('no kernels with KHO here, or none of Debian')
+    tap.diag(kho('matrix', *paths).stdout)
     document = json.loads(kho('matrix', '--json', *paths).stdout)
     some = [c['members'][0] for c in document['classes']]
     for here, row in zip(some, document['rows']):
         for there, answer in zip(some, row):
             code = kho('check', here, there).returncode
             assert answer == {0: '.', 1: 'X'}[code], (here, there, answer)
-    return None
 
 
 TESTS = [kho_manifests, kho_checks,
@@ -285,22 +283,7 @@ TESTS = [kho_manifests, kho_checks,
            for what, _, arch, patterns in DEBIAN), matrix]
 
 
-def main():
-    failed = 0
-    print(f'1..{len(TESTS)}')
-    for n, test in enumerate(TESTS, 1):
-        try:
-            skip = test()
-        except Exception:
-            failed += 1
-            print(f'not ok {n} - {test.__doc__}')
-            for line in traceback.format_exc().splitlines():
-                print(f'# {line}')
-        else:
-            print(f'ok {n} - {test.__doc__}{f" # SKIP {skip}" if skip else ""}')
-        sys.stdout.flush()
+try:
+    tap.main(TESTS)
+finally:
     shutil.rmtree(DIR, ignore_errors=True)
-    return failed > 0
-
-
-sys.exit(main())

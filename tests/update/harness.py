@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-"""What the tests of whole programs share: a service in custody, and TAP."""
+"""What the tests of whole programs share: a service in custody."""
 import array
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -13,41 +12,11 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 from resp import Client
 
-SEED = int(os.environ.get('SEED') or random.SystemRandom().randrange(2**32))
-
-
-class Skip(Exception):
-    pass
-
-
-def diag(text):
-    print('# ' + str(text).rstrip().replace('\n', '\n# '), flush=True)
-
-
-def main(tests):
-    """Run functions as TAP tests; their docstrings are the names."""
-    failed = 0
-    diag(f'SEED={SEED}')
-    print(f'1..{len(tests)}', flush=True)
-    for n, test in enumerate(tests, 1):
-        start = time.monotonic()
-        try:
-            random.seed(SEED)
-            test()
-            result = 'ok {} - {}'
-        except Skip as why:
-            result = 'ok {} - {} # SKIP ' + str(why)
-        except Exception:
-            diag(traceback.format_exc())
-            result = 'not ok {} - {}'
-            failed += 1
-        diag(f'{time.monotonic() - start:.1f} s')
-        print(result.format(n, test.__doc__), flush=True)
-    sys.exit(failed > 0)
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+from tap import SEED, Skip, diag, main
 
 
 def equal(got, want, what=''):

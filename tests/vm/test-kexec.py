@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import traceback
 
 import guest
 from guest import Guest
+
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
 
 KHO, SESSIONS = sys.argv[1:]
 SAME, NEXT = 'bzImage-7.3.4-kho', 'bzImage-7.3.4-kho-next'
@@ -43,16 +45,12 @@ def arguments(files):
 def boot(image=SAME, kernels=(SAME,), memory='1G'):
     paths = [guest.kernel(name) for name in kernels]
     if not all(paths) or not guest.kernel(image):
-        raise Skip(f'no {" or ".join(kernels)}')
+        raise tap.Skip(f'no {" or ".join(kernels)}')
     archive = guest.initramfs([KHO, SESSIONS], paths)
     machine = Guest(guest.kernel(image), archive, memory)
     # Where the running kernel's image is looked for.
     machine.run(f'ln -s {image} /boot/vmlinuz-$(uname -r)')
     return machine
-
-
-class Skip(Exception):
-    pass
 
 
 def make(g, sessions=MADE):
@@ -147,23 +145,4 @@ def update():
             assert 'taken' in g.run(f'sessions take {name} {arguments(files)}')
 
 
-def main(tests):
-    why, failed = guest.missing(), 0
-    print(f'1..{len(tests)}')
-    for number, test in enumerate(tests, 1):
-        skip = why
-        try:
-            if not skip:
-                test()
-            result = 'ok'
-        except Skip as reason:
-            result, skip = 'ok', reason
-        except Exception:
-            print('# ' + traceback.format_exc().replace('\n', '\n# '))
-            result, failed = 'not ok', 1
-        print(f'{result} {number} - {test.__doc__}' +
-              (f' # SKIP {skip}' if skip else ''), flush=True)
-    sys.exit(failed)
-
-
-main([capture, same, refused, update])
+tap.main([capture, same, refused, update], missing=guest.missing())
