@@ -62,11 +62,8 @@ static int read_array(const struct json_value *in, const char *name,
 
 static struct abi_item *add_item(struct abi_format *format, const char *of)
 {
-	/* Room for a power of two. */
-	if (!(format->n & (format->n - 1)))
-		format->items = must(
-			realloc(format->items, (format->n ? 2 * format->n : 1) *
-						       sizeof(*format->items)));
+	format->items =
+		make_room(format->items, format->n, sizeof(*format->items));
 	format->items[format->n] = (struct abi_item){
 		.of = of,
 		.name = "",

@@ -56,13 +56,18 @@ static void print_memory(const struct kernel *kernel)
 
 static void print_incoming(const struct kernel_incoming *in)
 {
+	char *compatible, *release;
+
 	if (!in->state)
 		return;
-	printf("incoming    %s, %zu subtrees", in->state->compatible,
-	       in->state->n);
-	if (in->release[0])
-		printf(", from %s, kexec %u", in->release, in->kexecs);
+	compatible = printable(in->state->compatible);
+	release = printable(in->release);
+	printf("incoming    %s, %zu subtrees", compatible, in->state->n);
+	if (release[0])
+		printf(", from %s, kexec %u", release, in->kexecs);
 	printf("; its tracker and LUO's header are gone\n");
+	free(compatible);
+	free(release);
 }
 
 static void file_row(struct table *table, const struct kernel_session *session,
@@ -208,9 +213,7 @@ static struct json_object *memfd_json(const struct kernel_file *file)
 	seals = must(json_object_new_array());
 	for (size_t i = 0; i < sizeof(seal_names) / sizeof(seal_names[0]); i++)
 		if (memfd->seals & 1u << i)
-			json_object_array_add(seals,
-					      must(json_object_new_string(
-						      seal_names[i])));
+			push_json(seals, json_object_new_string(seal_names[i]));
 	add_number(json, "size", memfd->size);
 	add_number(json, "position", memfd->position);
 	add_json(json, "seals", seals);
@@ -246,11 +249,11 @@ static struct json_object *sessions_json(const struct kernel *kernel)
 			add_text(f, "handler", file->file.handler);
 			add_number(f, "data", file->file.data);
 			add_or_null(f, "memfd", memfd_json(file));
-			json_object_array_add(files, f);
+			push_json(files, f);
 		}
 		add_text(json, "name", session->session.name);
 		add_json(json, "files", files);
-		json_object_array_add(sessions, json);
+		push_json(sessions, json);
 	}
 	return sessions;
 }
@@ -269,7 +272,7 @@ static struct json_object *luo_json(const struct kernel *kernel)
 		add_text(flb, "name", kernel->flbs[i].name);
 		add_number(flb, "data", kernel->flbs[i].data);
 		add_number(flb, "files", kernel->flbs[i].count);
-		json_object_array_add(flbs, flb);
+		push_json(flbs, flb);
 	}
 	add_text(json, "compatible", kernel->luo.compatible);
 	add_number(json, "live_updates", kernel->luo.live_updates);
@@ -297,9 +300,8 @@ static struct json_object *incoming_json(const struct kernel_incoming *in)
 	json = must(json_object_new_object());
 	subtrees = must(json_object_new_array());
 	for (size_t i = 0; i < in->state->n; i++)
-		json_object_array_add(subtrees,
-				      must(json_object_new_string(
-					      in->state->subtrees[i].name)));
+		push_json(subtrees,
+			  json_object_new_string(in->state->subtrees[i].name));
 	add_text(json, "compatible", in->state->compatible);
 	add_json(json, "subtrees", subtrees);
 	add_or_null(json, "metadata",
@@ -320,7 +322,7 @@ static struct json_object *places_json(const struct kernel *kernel)
 
 		add_number(area, "phys", kernel->scratch[i].phys);
 		add_number(area, "size", kernel->scratch[i].size);
-		json_object_array_add(scratch, area);
+		push_json(scratch, area);
 	}
 	return scratch;
 }
@@ -336,7 +338,7 @@ static struct json_object *kernel_json(const struct kernel *kernel)
 		add_text(region, "name", kernel->regions[i].name);
 		add_number(region, "phys", kernel->regions[i].phys);
 		add_number(region, "size", kernel->regions[i].size);
-		json_object_array_add(regions, region);
+		push_json(regions, region);
 	}
 	add_text(json, "machine", kernel->info.machine);
 	add_number(json, "page_size", 1u << kernel->memory.page_shift);

@@ -144,7 +144,7 @@ struct json_object *root_json(const struct kho_state *state, uint64_t phys,
 		add_text(subtree, "compatible", state->subtrees[i].compatible);
 		add_number(subtree, "phys", state->subtrees[i].phys);
 		add_number(subtree, "size", state->subtrees[i].size);
-		json_object_array_add(subtrees, subtree);
+		push_json(subtrees, subtree);
 	}
 	add_text(json, "compatible", state->compatible);
 	add_number(json, "phys", phys);
@@ -171,7 +171,7 @@ struct json_object *preserved_json(const struct memory *memory)
 		add_number(order, "folios", folios);
 		add_number(order, "pages", folios << i);
 		add_number(order, "bytes", folios << i << shift);
-		json_object_array_add(orders, order);
+		push_json(orders, order);
 	}
 	add_number(json, "folios", memory->n_folios);
 	add_number(json, "pages", memory->pages);

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <nettle/sha2.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -449,6 +448,22 @@ void kernel_account(struct kernel *kernel)
  * Reading
  */
 
+bool kernel_add_scratch(struct kernel *kernel, uint64_t phys, uint64_t size)
+{
+	if (phys + size < phys) {
+		kernel->n_scratch = 0;
+		return false;
+	}
+	/* Linux leaves some of them empty. */
+	if (!size)
+		return true;
+	kernel->scratch = make_room(kernel->scratch, kernel->n_scratch,
+				    sizeof(*kernel->scratch));
+	kernel->scratch[kernel->n_scratch++] =
+		(struct kho_core_segment){ .phys = phys, .size = size };
+	return true;
+}
+
 /* The scratch areas, of which the parameters for the next kernel say where. */
 static void read_scratch(struct kernel *kernel)
 {
@@ -460,19 +475,12 @@ static void read_scratch(struct kernel *kernel)
 		return;
 	for (uint64_t at = 0; at < size; at += sizeof(area)) {
 		if (kho_mem_read(kernel->mem, kernel->root.scratch + at, area,
-				 sizeof(area)) ||
-		    area[0] + area[1] < area[0]) {
+				 sizeof(area))) {
 			kernel->n_scratch = 0;
 			return;
 		}
-		/* Linux leaves some of them empty. */
-		if (!area[1])
-			continue;
-		kernel->scratch = make_room(kernel->scratch, kernel->n_scratch,
-					    sizeof(*kernel->scratch));
-		kernel->scratch[kernel->n_scratch++] =
-			(struct kho_core_segment){ .phys = area[0],
-						   .size = area[1] };
+		if (!kernel_add_scratch(kernel, area[0], area[1]))
+			return;
 	}
 	kernel->scratch_known = true;
 }

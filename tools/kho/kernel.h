@@ -129,6 +129,12 @@ void kernel_free(struct kernel *kernel);
  */
 void kernel_follow(struct kernel *kernel, const struct kernel_options *options);
 
+/*
+ * Adds a scratch area, but for an empty one. False when there can be none there:
+ * then it is not known where any of them is.
+ */
+bool kernel_add_scratch(struct kernel *kernel, uint64_t phys, uint64_t size);
+
 /* Compares what the tracker has with what was found: adds problems. */
 void kernel_account(struct kernel *kernel);
 

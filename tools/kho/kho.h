@@ -92,6 +92,12 @@ const char *human_size(uint64_t bytes, char *buf);
 void *must(void *memory);
 
 /*
+ * An array of @n elements of @size bytes, with room for one more. There is room
+ * for a power of two, so it has to grow one by one.
+ */
+void *make_room(void *array, size_t n, size_t size);
+
+/*
  * Writes a JSON document in one line, to free(), and drops it. Bytes that are
  * not UTF-8, in a file's name for instance, become U+FFFD.
  */
@@ -99,6 +105,9 @@ char *json_line(struct json_object *json);
 
 /* Prints a JSON document in one line and drops it. */
 void print_json(struct json_object *json);
+
+/* The same of one that the library wrote, in many; NULL: there was no memory. */
+void print_json_text(char *text);
 
 /* Adds to a JSON object; text may be NULL. */
 void add_text(struct json_object *json, const char *key, const char *text);

@@ -101,7 +101,7 @@ static void print_list_json(const struct service *services, size_t n)
 	struct json_object *array = must(json_object_new_array());
 
 	for (size_t i = 0; i < n; i++)
-		json_object_array_add(array, service_json(services + i));
+		push_json(array, service_json(services + i));
 	add_json(json, "services", array);
 	print_json(json);
 }

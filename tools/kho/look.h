@@ -53,8 +53,8 @@ static inline const struct kho_state *look_tree(const struct look *look)
 }
 
 /*
- * Draws the memory into a file (picture.c). False when that cannot be done, and
- * that was said.
+ * Draws the memory into a file (inspect-svg.c). False when that cannot be done,
+ * and that was said.
  */
 bool picture_write(const struct look *look, const char *path);
 

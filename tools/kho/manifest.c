@@ -2,7 +2,6 @@
 /* kho manifest: what a program or a kernel can write and read. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <kho/image.h>
 
@@ -123,14 +122,6 @@ static void print_manifest(const struct kho_manifest *manifest)
 	table_print(&table);
 }
 
-static void print_manifest_json(const struct kho_manifest *manifest)
-{
-	char *text = must(kho_manifest_json(manifest));
-
-	print_json(must(json_tokener_parse(text)));
-	free(text);
-}
-
 int cmd_manifest(int argc, char **argv)
 {
 	struct verb_options options = { 0 };
@@ -148,7 +139,7 @@ int cmd_manifest(int argc, char **argv)
 			continue;
 		}
 		if (options.json)
-			print_manifest_json(manifest);
+			print_json_text(kho_manifest_json(manifest));
 		else
 			print_manifest(manifest);
 		if (is_missing(manifest) && code == EXIT_YES)

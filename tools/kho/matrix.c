@@ -10,8 +10,6 @@
 #include "matrix.h"
 #include "table.h"
 
-#define YELLOW "\033[33m"
-
 /* Pairs that are explained: on a screen, in JSON. */
 #define EXPLAINED 20
 #define EXPLAINED_JSON 1000
@@ -406,18 +404,6 @@ static void add_counts(const struct matrix *matrix, struct json_object *json)
 	add_json(json, "pairs", pairs);
 }
 
-static void add_unreadable(const struct matrix *matrix,
-			   struct json_object *json)
-{
-	struct json_object *unreadable = must(json_object_new_array());
-	const struct targets *targets = &matrix->targets;
-
-	for (size_t i = 0; i < targets->n_unreadable; i++)
-		push_json(unreadable,
-			  json_object_new_string(targets->unreadable[i]));
-	add_json(json, "unreadable", unreadable);
-}
-
 static void add_reasons(const struct matrix *matrix, struct json_object *json)
 {
 	struct json_object *reasons = must(json_object_new_array());
@@ -466,7 +452,7 @@ static void print_matrix_json(const struct matrix *matrix)
 		 json_object_new_boolean(opts->allow_degraded));
 	add_text(json, "profile", opts->profile ? opts->profile->name : NULL);
 	add_counts(matrix, json);
-	add_unreadable(matrix, json);
+	add_json(json, "unreadable", targets_unreadable_json(&matrix->targets));
 	add_reasons(matrix, json);
 	line = json_line(json);
 	/* The rest can be a hundred megabytes: it goes out piece by piece. */

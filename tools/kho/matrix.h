@@ -51,7 +51,8 @@ size_t *matrix_steps(const struct matrix *matrix);
 #define MATRIX_SHOWN_MAX 500
 
 /*
- * Draws the matrix. Return: false when that cannot be done, and that was said.
+ * Draws the matrix (matrix-svg.c). Return: false when that cannot be done, and
+ * that was said.
  */
 bool svg_write(const struct matrix *matrix, const char *path);
 

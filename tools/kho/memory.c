@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* What the preserved pages of a state are for. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,13 +7,6 @@
 
 #include "kho.h"
 #include "memory.h"
-
-void *make_room(void *array, size_t n, size_t size)
-{
-	if (n & (n - 1))
-		return array;
-	return must(reallocarray(array, n ? 2 * n : 1, size));
-}
 
 /* The order has room where the phys of a page has zeros. */
 static int add_folio(uint64_t phys, unsigned int order, void *arg)

@@ -52,9 +52,6 @@ struct extent {
 /* Of none. */
 #define NO_USE UINT32_MAX
 
-/* Makes room for one more than @n, as a power of two. */
-void *make_room(void *array, size_t n, size_t size);
-
 /*
  * struct memory - a state's pages
  * @page_shift: log2 of the page size

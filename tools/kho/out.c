@@ -19,6 +19,13 @@ void *must(void *memory)
 	return memory;
 }
 
+void *make_room(void *array, size_t n, size_t size)
+{
+	if (n & (n - 1))
+		return array;
+	return must(reallocarray(array, n ? 2 * n : 1, size));
+}
+
 char *printable(const char *text)
 {
 	char *copy = must(strdup(text));
@@ -268,6 +275,12 @@ void print_json(struct json_object *json)
 
 	puts(line);
 	free(line);
+}
+
+void print_json_text(char *text)
+{
+	print_json(must(json_tokener_parse(must(text))));
+	free(text);
 }
 
 void add_json(struct json_object *json, const char *key,

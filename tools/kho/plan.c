@@ -506,19 +506,15 @@ static bool print_plan_json(const struct plan *plan)
 	const struct kho_fleet_plan *found = &plan->found;
 	struct json_object *json = new_document("kho-plan");
 	struct json_object *updates = must(json_object_new_array());
-	struct json_object *unreadable = must(json_object_new_array());
 	struct kho_report *report = NULL;
 	bool ok;
 
-	for (size_t i = 0; i < plan->targets.n_unreadable; i++)
-		push_json(unreadable,
-			  json_object_new_string(plan->targets.unreadable[i]));
 	add_text(json, "from", name_of(plan, plan->from));
 	add_text(json, "to", name_of(plan, plan->to));
 	add_json(json, "allow_degraded",
 		 json_object_new_boolean(opts->allow_degraded));
 	add_text(json, "profile", opts->profile ? opts->profile->name : NULL);
-	add_json(json, "unreadable", unreadable);
+	add_json(json, "unreadable", targets_unreadable_json(&plan->targets));
 	add_text(json, "outcome", outcome_name(plan));
 	ok = add_updates(plan, updates);
 	add_json(json, "updates", updates);

@@ -91,7 +91,7 @@ struct json_object *problems_json(const struct problems *problems)
 
 		add_text(one, "severity", severities[problem->severity]);
 		add_text(one, "text", problem->text);
-		json_object_array_add(json, one);
+		push_json(json, one);
 	}
 	return json;
 }

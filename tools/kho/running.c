@@ -75,7 +75,7 @@ static int debugfs_fail(const char *name, int code, struct kho_error *err)
 			code == -EACCES ? ": only root may look" : "");
 }
 
-/* Numbers, a line each; 0 when there are others than @n. */
+/* Numbers, a line each, at most @max; returns how many, 0 without the file. */
 static size_t read_numbers(const char *name, uint64_t *numbers, size_t max)
 {
 	char *text, *at, *end;
@@ -100,17 +100,9 @@ static void read_scratch(struct kernel *kernel)
 
 	if (!n || read_numbers("out/scratch_len", len, 256) != n)
 		return;
-	kernel->scratch = must(calloc(n, sizeof(*kernel->scratch)));
-	for (size_t i = 0; i < n; i++) {
-		if (phys[i] + len[i] < phys[i])
+	for (size_t i = 0; i < n; i++)
+		if (!kernel_add_scratch(kernel, phys[i], len[i]))
 			return;
-		/* Linux leaves some of them empty. */
-		if (!len[i])
-			continue;
-		kernel->scratch[kernel->n_scratch++] =
-			(struct kho_core_segment){ .phys = phys[i],
-						   .size = len[i] };
-	}
 	kernel->scratch_known = true;
 }
 

@@ -16,11 +16,7 @@ void table_cell(struct table *table, const char *color, const char *fmt, ...)
 	if (vasprintf(&text, fmt, ap) < 0)
 		must(text = NULL);
 	va_end(ap);
-	/* Room for a power of two. */
-	if (!(table->n & (table->n - 1)))
-		table->cells = must(
-			realloc(table->cells, (table->n ? 2 * table->n : 1) *
-						      sizeof(*table->cells)));
+	table->cells = make_room(table->cells, table->n, sizeof(*table->cells));
 	table->cells[table->n++] = (struct table_cell){
 		.text = printable(text),
 		.color = color,

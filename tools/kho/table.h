@@ -7,6 +7,7 @@
 
 #define RED "\033[1;31m"
 #define GREEN "\033[32m"
+#define YELLOW "\033[33m"
 #define PLAIN "\033[0m"
 
 struct table_cell {

@@ -9,14 +9,6 @@
 #include "target.h"
 #include "targets.h"
 
-/* Makes room for one more; there is room for a power of two. */
-static void *grow(void *array, size_t n, size_t size)
-{
-	if (n & (n - 1))
-		return array;
-	return must(reallocarray(array, n ? 2 * n : 1, size));
-}
-
 bool targets_option(struct targets_options *options, const char *verb,
 		    const char *help, int c, char **argv, int *code)
 {
@@ -30,8 +22,8 @@ bool targets_option(struct targets_options *options, const char *verb,
 		options->json = true;
 		return true;
 	case 't':
-		options->lists = grow(options->lists, options->n_lists,
-				      sizeof(*options->lists));
+		options->lists = make_room(options->lists, options->n_lists,
+					   sizeof(*options->lists));
 		options->lists[options->n_lists++] = optarg;
 		return true;
 	case 'p':
@@ -87,7 +79,7 @@ void targets_free(struct targets *targets)
 
 static void add_string(char ***strings, size_t *n, const char *string)
 {
-	*strings = grow(*strings, *n, sizeof(**strings));
+	*strings = make_room(*strings, *n, sizeof(**strings));
 	(*strings)[(*n)++] = must(strdup(string));
 }
 
@@ -111,8 +103,8 @@ static void add_class(struct targets *targets, struct kho_manifest *manifest,
 					 targets->shared);
 	else
 		targets->shared = shared_directory(name, name, strlen(name));
-	targets->classes = grow(targets->classes, targets->n_classes,
-				sizeof(*targets->classes));
+	targets->classes = make_room(targets->classes, targets->n_classes,
+				     sizeof(*targets->classes));
 	targets->classes[targets->n_classes++] =
 		(struct target_class){ .manifest = manifest };
 }
@@ -206,6 +198,15 @@ bool targets_add_lists(struct targets *targets,
 const char *targets_name(const struct targets *targets, size_t class)
 {
 	return targets->classes[class].members[0] + targets->shared;
+}
+
+struct json_object *targets_unreadable_json(const struct targets *targets)
+{
+	struct json_object *json = must(json_object_new_array());
+
+	for (size_t i = 0; i < targets->n_unreadable; i++)
+		push_json(json, json_object_new_string(targets->unreadable[i]));
+	return json;
 }
 
 struct json_object *targets_class_json(const struct target_class *class)

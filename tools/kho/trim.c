@@ -182,10 +182,12 @@ static bool write_memory(const struct kernel *kernel,
 		for (uint64_t at = 0; ok && at < s->size; at += PIECE) {
 			uint64_t left = s->size - at;
 			size_t n = left < PIECE ? left : PIECE;
+			int ret =
+				kho_mem_read(kernel->mem, s->phys + at, buf, n);
 
-			ok = kho_mem_read(kernel->mem, s->phys + at, buf, n) ==
-				     0 &&
-			     fwrite(buf, 1, n, file) == n;
+			if (ret)
+				errno = -ret;
+			ok = !ret && fwrite(buf, 1, n, file) == n;
 		}
 	}
 	free(buf);

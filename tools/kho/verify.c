@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* kho verify: is every reference of a state sound, every page accounted for? */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "kho.h"
@@ -205,7 +203,7 @@ static struct json_object *uses_json(const struct memory *memory)
 		add_text(one, "owner", use->owner);
 		add_text(one, "what", use->what);
 		add_number(one, "pages", use->pages);
-		json_object_array_add(json, one);
+		push_json(json, one);
 	}
 	return json;
 }
