@@ -43,6 +43,22 @@ int arena_create_fd(struct kho_error *err)
 	return fd;
 }
 
+/* A description of its own for a file. */
+static int reopen(int fd)
+{
+	char path[64];
+	int own;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_RDWR | O_CLOEXEC);
+	return own < 0 ? -errno : own;
+}
+
+int arena_reopen(const struct kho *kho)
+{
+	return reopen(kho->fd);
+}
+
 /*
  * A lock belongs to an open file description. The fd that came in shares its
  * description with whoever gave it, so make one of our own. It goes to the
@@ -51,14 +67,13 @@ int arena_create_fd(struct kho_error *err)
 int arena_lock(int fd, int *own, struct kho_error *err)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	char path[64];
 	int ret;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	*own = open(path, O_RDWR | O_CLOEXEC);
+	*own = reopen(fd);
 	if (*own < 0)
-		return kho_fail(err, -errno, "arena: cannot open %s: %s", path,
-				strerror(errno));
+		return kho_fail(err, *own,
+				"arena: cannot open /proc/self/fd/%d: %s", fd,
+				strerror(-*own));
 	if (fcntl(*own, F_OFD_SETLK, &lock) == 0)
 		return 0;
 	ret = errno == EACCES ? -EAGAIN : -errno;

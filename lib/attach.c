@@ -329,49 +329,111 @@ static bool take_consent(void)
 	return given;
 }
 
-/* @fd: -1 to look for an arena. */
-static int attach(struct kho **khop, int fd, const struct kho_attach_opts *opts)
+/* Out of a session of the kernel: the arena, and the other files. */
+static int take_session(struct kho *kho, int session, uint64_t token,
+			int *arena, struct kho_error *err)
+{
+	struct kho_custody_file *files;
+	size_t n;
+	int ret;
+
+	*arena = -1;
+	ret = kho_custody_load(session, token, &files, &n, err);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < n; i++) {
+		if (*arena < 0 && !strcmp(files[i].name, FD_ARENA))
+			*arena = files[i].fd;
+		else if (ret ||
+			 fds_put_in(kho, files[i].name, files[i].fd, true))
+			ret = -ENOMEM, close(files[i].fd);
+	}
+	free(files);
+	if (ret)
+		return kho_fail(err, ret, "custody: out of memory");
+	return *arena < 0 ? kho_fail(err, -ENOENT,
+				     "custody: no arena among %zu files", n) :
+			    0;
+}
+
+static int attach_session(struct kho *kho, int session, uint64_t token,
+			  const struct kho_attach_opts *opts,
+			  struct kho_error *err, struct kho_report **report)
+{
+	int arena, ret = take_session(kho, session, token, &arena, err);
+
+	if (!ret)
+		ret = attach_foreign(kho, arena, opts, err, report);
+	if (arena >= 0)
+		close(arena);
+	kho->adopted = !ret;
+	return ret;
+}
+
+static int attach_anywhere(struct kho *kho, const struct kho_attach_opts *opts,
+			   struct kho_error *err, struct kho_report **report)
+{
+	const char *env = getenv(KHO_UPDATE_ENV);
+	int ret, custody;
+
+	fix_comm();
+	if (env)
+		return attach_handed_over(kho, env, opts, err, report);
+	ret = notify_listen_fds(kho, &custody, err);
+	if (!ret && custody >= 0)
+		ret = attach_foreign(kho, custody, opts, err, report);
+	else if (!ret)
+		ret = attach_new(kho, opts, err);
+	if (custody >= 0)
+		close(custody);
+	return ret;
+}
+
+/* Where the arena is to be found. */
+struct place {
+	enum { ANYWHERE, IN_FD, IN_SESSION } where;
+	int fd; /* the arena, or the session */
+	uint64_t token;
+};
+
+static int attach_at(struct kho *kho, const struct place *place,
+		     const struct kho_attach_opts *opts, struct kho_error *err,
+		     struct kho_report **report)
+{
+	int ret = check_opts(opts, err);
+
+	if (!ret)
+		ret = kho_components_check(err);
+	if (ret)
+		return ret;
+	if (take_consent())
+		kho->flags |= KHO_ALLOW_DEGRADED;
+	switch (place->where) {
+	case IN_FD:
+		return attach_foreign(kho, place->fd, opts, err, report);
+	case IN_SESSION:
+		return attach_session(kho, place->fd, place->token, opts, err,
+				      report);
+	default:
+		return attach_anywhere(kho, opts, err, report);
+	}
+}
+
+static int attach(struct kho **khop, const struct place *place,
+		  const struct kho_attach_opts *opts)
 {
 	static const struct kho_attach_opts defaults;
 	struct kho_report *report = NULL;
 	struct kho_error err = { 0 };
-	const char *env = getenv(KHO_UPDATE_ENV);
 	struct kho *kho;
-	int ret, custody = -1;
+	int ret;
 
 	if (opts && opts->report)
 		*opts->report = NULL;
 	kho = new_handle(opts ? opts : &defaults);
-	if (!kho)
-		ret = kho_fail(&err, -ENOMEM, "arena: out of memory");
-	else
-		ret = check_opts(opts ? opts : &defaults, &err);
-	if (!ret)
-		ret = kho_components_check(&err);
-	if (ret)
-		goto out;
-	if (take_consent())
-		kho->flags |= KHO_ALLOW_DEGRADED;
-	if (fd >= 0) {
-		ret = attach_foreign(kho, fd, opts ? opts : &defaults, &err,
-				     &report);
-		goto out;
-	}
-	fix_comm();
-	if (env) {
-		ret = attach_handed_over(kho, env, opts ? opts : &defaults,
-					 &err, &report);
-		goto out;
-	}
-	ret = notify_listen_fds(kho, &custody, &err);
-	if (!ret && custody >= 0)
-		ret = attach_foreign(kho, custody, opts ? opts : &defaults,
-				     &err, &report);
-	else if (!ret)
-		ret = attach_new(kho, opts ? opts : &defaults, &err);
-	if (custody >= 0)
-		close(custody);
-out:
+	ret = kho ? attach_at(kho, place, opts ? opts : &defaults, &err,
+			      &report) :
+		    kho_fail(&err, -ENOMEM, "arena: out of memory");
 	if (ret && !opts)
 		complain(&err, report);
 	if (ret && opts && opts->err)
@@ -394,21 +456,20 @@ out:
 
 int kho_attach(struct kho **kho, const struct kho_attach_opts *opts)
 {
-	return attach(kho, -1, opts);
+	return attach(kho, &(struct place){ .where = ANYWHERE }, opts);
 }
 
 int kho_attach_fd(struct kho **kho, int fd, const struct kho_attach_opts *opts)
 {
-	struct kho_error err;
+	return attach(kho, &(struct place){ .where = IN_FD, .fd = fd }, opts);
+}
 
-	if (fd >= 0)
-		return attach(kho, fd, opts);
-	kho_fail(&err, -EBADF, "arena: fd %d is not open", fd);
-	if (opts && opts->err)
-		*opts->err = err;
-	else if (!opts)
-		complain(&err, NULL);
-	return -EBADF;
+int kho_attach_session(struct kho **kho, int session, uint64_t token,
+		       const struct kho_attach_opts *opts)
+{
+	const struct place place = { IN_SESSION, session, token };
+
+	return attach(kho, &place, opts);
 }
 
 /* The state is restored and the arena is ours: let it be written to. */
@@ -427,19 +488,13 @@ static int take_over(struct kho *kho)
 	return 0;
 }
 
-/*
- * Give the arena into custody: a description without our lock, which would
- * outlive this program there and keep its next start out.
- */
+/* Our lock would outlive this program there, and keep its next start out. */
 static int store_arena(struct kho *kho)
 {
-	char path[64];
-	int fd, ret;
+	int fd = arena_reopen(kho), ret;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", kho->fd);
-	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	ret = notify_store(FD_ARENA, fd);
 	close(fd);
 	return ret;
@@ -464,7 +519,11 @@ int kho_ready(struct kho *kho)
 		notify_send(text);
 		notify_barrier();
 	}
-	ret = kho->cold ? store_arena(kho) : take_over(kho);
+	ret = kho->cold ? 0 : take_over(kho);
+	if (!ret && (kho->cold || kho->adopted))
+		ret = store_arena(kho);
+	if (!ret && kho->adopted)
+		ret = fds_store(kho);
 	if (ret)
 		return -EIO;
 	/* Without custody it serves all the same. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /*
- * Requests from outside: `kho update NAME PROGRAM` and `kho check NAME TO`
- * connect to the socket that custody keeps for this program, send one datagram
- * of JSON and get one back.
+ * Requests from outside: `kho update NAME PROGRAM`, `kho check NAME TO` and `kho
+ * kexec` connect to the socket that custody keeps for this program, send one
+ * datagram of JSON and get one back.
  * Schema: docs/schemas.md, "control".
  */
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <kho/custody.h>
 #include <kho/update.h>
 
 #include "private.h"
@@ -39,23 +40,43 @@ static bool allowed(int sock)
 	       (cred.uid == 0 || cred.uid == geteuid());
 }
 
-static struct json_object *receive(int sock)
+/* One datagram: its length, 0 when there is none. @fd: that came with it, or -1. */
+static size_t receive_text(int sock, char *buf, int *fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = buf, .iov_len = REQUEST_MAX };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(c), sizeof(int));
+	return n > 0 ? (size_t)n : 0;
+}
+
+static struct json_object *receive(int sock, int *fd)
 {
 	struct pollfd pfd = { .fd = sock, .events = POLLIN };
 	struct json_object *request = NULL;
 	char *buf = malloc(REQUEST_MAX + 1);
-	ssize_t n;
+	size_t n;
 
 	if (!buf || poll(&pfd, 1, REQUEST_TIMEOUT_MS) <= 0)
 		goto out;
 	/* A client that gave up has told its user that nothing happens. */
 	if (pfd.revents & POLLHUP)
 		goto out;
-	n = recv(sock, buf, REQUEST_MAX, MSG_DONTWAIT);
-	if (n <= 0)
-		goto out;
-	buf[n] = '\0';
-	request = json_tokener_parse(buf);
+	n = receive_text(sock, buf, fd);
+	if (n) {
+		buf[n] = '\0';
+		request = json_tokener_parse(buf);
+	}
 out:
 	free(buf);
 	return request;
@@ -132,6 +153,21 @@ static void add_report(struct json_object *answer, struct kho_report *report)
 	kho_report_free(report);
 }
 
+/* The manifest of a successor; NULL when there is none in the request. */
+static int read_manifest(struct json_object *request,
+			 struct kho_manifest **manifest, struct kho_error *err)
+{
+	struct json_object *value;
+	const char *text;
+
+	*manifest = NULL;
+	if (!json_object_object_get_ex(request, "manifest", &value))
+		return 0;
+	text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
+	return kho_manifest_parse(text, strlen(text),
+				  get_string(request, "target"), manifest, err);
+}
+
 /* Could this program hand over to one with the manifest in the request? */
 static int serve_check(struct kho *kho, struct json_object *request,
 		       const struct kho_update_opts *opts,
@@ -139,23 +175,86 @@ static int serve_check(struct kho *kho, struct json_object *request,
 {
 	struct kho_manifest *manifest;
 	struct kho_report *report;
-	struct json_object *value;
-	const char *text;
-	int ret;
+	int ret = read_manifest(request, &manifest, err);
 
-	if (!json_object_object_get_ex(request, "manifest", &value))
-		return kho_fail(err, -EINVAL,
-				"control: a check has no manifest");
-	text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
-	ret = kho_manifest_parse(text, strlen(text),
-				 get_string(value, "target"), &manifest, err);
 	if (ret)
 		return ret;
+	if (!manifest)
+		return kho_fail(err, -EINVAL,
+				"control: a check has no manifest");
 	ret = kho_preflight(kho, manifest, opts, &report, err);
 	kho_manifest_free(manifest);
 	if (!ret)
 		add_report(answer, report);
 	return ret;
+}
+
+/* What the kernel does not take, by name. */
+static void add_left_behind(struct json_object *answer,
+			    const struct kho_custody_file *files, size_t n)
+{
+	struct json_object *left = json_object_new_object(), *count;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!files[i].error)
+			continue;
+		if (json_object_object_get_ex(left, files[i].name, &count))
+			json_object_int_inc(count, 1);
+		else
+			json_object_object_add(left, files[i].name,
+					       json_object_new_int(1));
+	}
+	json_object_object_add(answer, "left_behind", left);
+}
+
+/* Into the session that came with the request. */
+static int serve_suspend(struct kho *kho, struct json_object *request,
+			 int session, const struct kho_update_opts *how,
+			 struct json_object *answer, struct kho_error *err)
+{
+	struct kho_custody_file *files = NULL;
+	struct kho_report *report = NULL;
+	struct kho_manifest *manifest;
+	size_t n = 0;
+	int ret;
+
+	if (session < 0)
+		return kho_fail(err, -EINVAL,
+				"control: no session came with the request");
+	ret = read_manifest(request, &manifest, err);
+	if (!ret)
+		ret = kho_suspend(kho, session, 0,
+				  &(struct kho_suspend_opts){
+					  .to = manifest,
+					  .allow_degraded = how->allow_degraded,
+					  .profile = how->profile,
+					  .report = &report,
+					  .files = &files,
+					  .n_files = &n,
+					  .err = err,
+				  });
+	kho_manifest_free(manifest);
+	if (report)
+		add_report(answer, report);
+	if (!ret)
+		add_left_behind(answer, files, n);
+	free(files);
+	return ret;
+}
+
+/*
+ * Whoever asked for it holds the connection until the kexec, or gives it up. A
+ * custodian who wants us to end need not wait: nothing here will react.
+ */
+static void wait_and_resume(struct kho *kho, int sock)
+{
+	struct pollfd pfd = { .fd = sock, .events = POLLIN };
+
+	notify_send("X_KHO_SUSPENDED=1\n");
+	while (poll(&pfd, 1, -1) < 0 && errno == EINTR)
+		;
+	notify_send("X_KHO_SUSPENDED=0\n");
+	kho_resume(kho);
 }
 
 /* 0 when a successor has taken over. */
@@ -203,8 +302,10 @@ static int serve_update(struct kho *kho, struct json_object *request,
 	return ret;
 }
 
-/* Do what @request asks for, and say in @result what came out. */
-static int serve(struct kho *kho, struct json_object *request,
+/*
+ * Do what @request asks for, and say in @result what came out. @fd came with it.
+ */
+static int serve(struct kho *kho, struct json_object *request, int fd,
 		 struct json_object *answer, const char **result,
 		 struct kho_error *err)
 {
@@ -220,6 +321,9 @@ static int serve(struct kho *kho, struct json_object *request,
 	} else if (!ret && !strcmp(what, "update")) {
 		ret = serve_update(kho, request, &opts, answer, err);
 		*result = ret ? "aborted" : "updated";
+	} else if (!ret && !strcmp(what, "suspend")) {
+		ret = serve_suspend(kho, request, fd, &opts, answer, err);
+		*result = ret ? "aborted" : "suspended";
 	} else if (!ret) {
 		ret = kho_fail(err, -EINVAL,
 			       "control: request '%.40s' is not known", what);
@@ -233,14 +337,17 @@ static int handle(struct kho *kho, int sock)
 	struct json_object *request, *answer = json_object_new_object();
 	const char *result = "aborted";
 	struct kho_error err = { 0 };
-	int ret;
+	int ret, fd = -1;
 
-	request = allowed(sock) ? receive(sock) : NULL;
+	request = allowed(sock) ? receive(sock, &fd) : NULL;
 	if (!request)
 		ret = kho_fail(&err, -EINVAL,
 			       "control: no request that can be understood");
 	else
-		ret = serve(kho, request, answer, &result, &err);
+		ret = serve(kho, request, fd, answer, &result, &err);
+	/* The session is to end with whoever asked, not with us. */
+	if (fd >= 0)
+		close(fd);
 	json_object_object_add(answer, "result",
 			       json_object_new_string(result));
 	json_object_object_add(answer, "errno", json_object_new_int(-ret));
@@ -252,6 +359,8 @@ static int handle(struct kho *kho, int sock)
 	reply(sock, answer);
 	json_object_put(answer);
 	json_object_put(request);
+	if (!strcmp(result, "suspended"))
+		wait_and_resume(kho, sock);
 	return !strcmp(result, "updated");
 }
 

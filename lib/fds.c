@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Open files that go to the successor, and into custody. */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -30,18 +29,6 @@ void fds_exit(struct kho *kho)
 	free(fds->in.fds);
 	free(fds->out.fds);
 	free(fds->place);
-}
-
-static bool name_ok(const char *name)
-{
-	size_t len = strlen(name);
-
-	if (len == 0 || len >= sizeof(((struct named_fd *)NULL)->name))
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
-			return false;
-	return true;
 }
 
 static void forget(struct fd_list *list, size_t i)
@@ -94,7 +81,7 @@ static int append(struct fd_list *list, size_t *place, const char *name, int fd,
 
 int fds_put_in(struct kho *kho, const char *name, int fd, bool stored)
 {
-	if (!name_ok(name))
+	if (!fd_name_ok(name))
 		return -EINVAL;
 	return append(&kho->fds.in, NULL, name, fd, stored);
 }
@@ -150,13 +137,29 @@ int fds_snapshot(struct kho *kho, struct named_fd **list, size_t *n)
 	return ret;
 }
 
+int fds_store(struct kho *kho)
+{
+	struct named_fd *list;
+	int ret;
+	size_t n;
+
+	ret = fds_snapshot(kho, &list, &n);
+	if (ret)
+		return ret;
+	for (size_t i = 0; !ret && i < n; i++)
+		if (list[i].stored)
+			ret = notify_store(list[i].name, list[i].fd);
+	free(list);
+	return ret;
+}
+
 int kho_add_fd(struct kho *kho, const char *name, int fd, unsigned int flags)
 {
 	struct fds *fds = &kho->fds;
 	bool stored = flags & KHO_FD_STORE;
 	int ret;
 
-	if (!name_ok(name) || flags & ~KHO_FD_STORE ||
+	if (!fd_name_ok(name) || flags & ~KHO_FD_STORE ||
 	    !strcmp(name, FD_ARENA) || !strcmp(name, FD_CONTROL))
 		return -EINVAL;
 	if (fcntl(fd, F_GETFD) < 0)

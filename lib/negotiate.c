@@ -62,8 +62,9 @@ static struct kho_check_opts check_opts(const struct kho_update_opts *opts)
 	};
 }
 
+/* @through: how the state gets there. */
 static int check(struct kho *kho, const struct kho_manifest *writer,
-		 const struct kho_manifest *to,
+		 const struct kho_manifest *to, const char *through,
 		 const struct kho_check_opts *opts, struct kho_report **report,
 		 struct kho_error *err)
 {
@@ -83,7 +84,8 @@ static int check(struct kho *kho, const struct kho_manifest *writer,
 	used = more;
 	memset(&used[n], 0, 2 * sizeof(*used));
 	add_used(&used[n], "the arena", "arena", kho->super->version);
-	add_used(&used[n + 1], "the handover", "update", KHO_UPDATE_VERSION);
+	add_used(&used[n + 1], "the handover", through,
+		 kho_component_find(through)->desc->write.max);
 	snprintf(from, sizeof(from), "arena generation %llu",
 		 (unsigned long long)kho->super->generation);
 	ret = kho_check_state(used, n + 2, from, writer, to, opts, report);
@@ -91,9 +93,9 @@ static int check(struct kho *kho, const struct kho_manifest *writer,
 	return ret ? kho_fail(err, ret, "update: out of memory") : 0;
 }
 
-int kho_preflight(struct kho *kho, const struct kho_manifest *to,
-		  const struct kho_update_opts *opts,
-		  struct kho_report **report, struct kho_error *err)
+static int preflight(struct kho *kho, const struct kho_manifest *to,
+		     const char *through, const struct kho_update_opts *opts,
+		     struct kho_report **report, struct kho_error *err)
 {
 	struct kho_check_opts how = check_opts(opts);
 	struct kho_manifest *self;
@@ -110,10 +112,34 @@ int kho_preflight(struct kho *kho, const struct kho_manifest *to,
 	/* For people who read the report elsewhere. */
 	free(self->target);
 	self->target = strdup(program_invocation_short_name);
-	ret = self->target ? check(kho, self, to, &how, report, err) :
+	ret = self->target ? check(kho, self, to, through, &how, report, err) :
 			     kho_fail(err, -ENOMEM, "update: out of memory");
 	kho_manifest_free(self);
 	return ret;
+}
+
+int kho_preflight(struct kho *kho, const struct kho_manifest *to,
+		  const struct kho_update_opts *opts,
+		  struct kho_report **report, struct kho_error *err)
+{
+	return preflight(kho, to, "update", opts, report, err);
+}
+
+int negotiation_preflight(struct kho *kho, struct negotiation *n,
+			  struct kho_report **report, struct kho_error *err)
+{
+	char summary[KHO_ERROR_SIZE / 2];
+	int ret = preflight(kho, n->to, n->through, n->opts, report, err);
+
+	if (ret)
+		return ret;
+	n->report = *report;
+	if (n->report->outcome != KHO_OUTCOME_INCOMPATIBLE)
+		return 0;
+	kho_report_summary(n->report, summary, sizeof(summary));
+	return kho_fail(err, -EPROTONOSUPPORT,
+			"%s: %s cannot take the state over: %s", n->through,
+			n->to->target, summary);
 }
 
 /*
@@ -232,31 +258,11 @@ static int convert(struct kho *kho, const struct kho_report *report,
 	return ret;
 }
 
-/* From here on, what is written is what the successor reads. */
-int negotiation_begin(struct kho *kho, struct negotiation *n,
-		      struct kho_error *err)
-{
-	int ret = versions_save(kho, &n->before);
-
-	if (!ret)
-		ret = negotiate_all(kho, n->to, n->opts, &n->versions);
-	if (!ret)
-		ret = apply(kho, n->versions, true);
-	if (!ret)
-		ret = tree_refresh(kho);
-	if (!ret)
-		ret = apply(kho, n->versions, false);
-	if (!ret)
-		return 0;
-	negotiation_cancel(kho, n);
-	return kho_fail(err, ret, "update: negotiation: %s", strerror(-ret));
-}
-
 /*
  * It comes to nothing before anything was converted. Structures that were raised
  * stay so: some may have been written in that version since.
  */
-void negotiation_cancel(struct kho *kho, struct negotiation *n)
+static void cancel(struct kho *kho, struct negotiation *n)
 {
 	if (n->before.list)
 		versions_swap(kho, &n->before);
@@ -270,9 +276,28 @@ void negotiation_cancel(struct kho *kho, struct negotiation *n)
 	tree_refresh(kho);
 }
 
+/* From here on, what is written is what the successor reads. */
+static int begin(struct kho *kho, struct negotiation *n, struct kho_error *err)
+{
+	int ret = versions_save(kho, &n->before);
+
+	if (!ret)
+		ret = negotiate_all(kho, n->to, n->opts, &n->versions);
+	if (!ret)
+		ret = apply(kho, n->versions, true);
+	if (!ret)
+		ret = tree_refresh(kho);
+	if (!ret)
+		ret = apply(kho, n->versions, false);
+	if (!ret)
+		return 0;
+	cancel(kho, n);
+	return kho_fail(err, ret, "%s: negotiation: %s", n->through,
+			strerror(-ret));
+}
+
 /* The application stands still: its state becomes what was negotiated. */
-int negotiation_finish(struct kho *kho, struct negotiation *n,
-		       struct kho_error *err)
+static int finish(struct kho *kho, struct negotiation *n, struct kho_error *err)
 {
 	const struct kho_check_opts how = { .allow_degraded = true };
 	struct kho_report *report = NULL;
@@ -287,12 +312,12 @@ int negotiation_finish(struct kho *kho, struct negotiation *n,
 				"update: cannot write the state tree: %s",
 				strerror(-ret));
 	/* What freeze added was not there to be negotiated. */
-	ret = check(kho, NULL, n->to, &how, &report, err);
+	ret = check(kho, NULL, n->to, n->through, &how, &report, err);
 	if (!ret && report->outcome == KHO_OUTCOME_INCOMPATIBLE) {
 		kho_report_summary(report, summary, sizeof(summary));
 		ret = kho_fail(err, -EPROTONOSUPPORT,
-			       "update: %s cannot take over what was added at freeze: %s",
-			       n->to->target, summary);
+			       "%s: %s cannot take over what was added at freeze: %s",
+			       n->through, n->to->target, summary);
 	}
 	kho_report_free(report);
 	return ret;
@@ -302,7 +327,7 @@ int negotiation_finish(struct kho *kho, struct negotiation *n,
  * The handover was aborted: back to the versions from before. Without memory
  * for that some components stay as they are, and the tree says so.
  */
-void negotiation_undo(struct kho *kho, struct negotiation *n)
+static void undo(struct kho *kho, struct negotiation *n)
 {
 	versions_raise(kho, &n->before);
 	if (tree_refresh(kho) == 0) {
@@ -313,6 +338,36 @@ void negotiation_undo(struct kho *kho, struct negotiation *n)
 		apply(kho, n->versions, false);
 	}
 	tree_reversion(kho, NULL);
+}
+
+int negotiation_freeze(struct kho *kho, struct negotiation *n,
+		       struct kho_error *err)
+{
+	int ret = begin(kho, n, err);
+
+	if (ret)
+		return ret;
+	ret = kho->freeze ? kho->freeze(kho, n->report, kho->arg) : 0;
+	if (ret) {
+		cancel(kho, n);
+		return kho_fail(err, ret, "%s: this program cannot freeze: %s",
+				n->through, strerror(-ret));
+	}
+	n->froze = true;
+	ret = finish(kho, n, err);
+	if (ret)
+		negotiation_thaw(kho, n);
+	else
+		__atomic_store_n(&kho->stage, KHO_FROZEN, __ATOMIC_RELEASE);
+	return ret;
+}
+
+void negotiation_thaw(struct kho *kho, struct negotiation *n)
+{
+	__atomic_store_n(&kho->stage, KHO_SERVING, __ATOMIC_RELEASE);
+	undo(kho, n);
+	if (kho->unfreeze)
+		kho->unfreeze(kho, kho->arg);
 }
 
 void negotiation_exit(struct negotiation *n)

@@ -14,6 +14,7 @@
 #include <kho/abi/update.h>
 #include <kho/attach.h>
 #include <kho/compat.h>
+#include <kho/custody.h>
 #include <kho/error.h>
 #include <kho/mem.h>
 #include <kho/tree.h>
@@ -28,7 +29,7 @@
 #define CHUNK_SIZE (1ul << CHUNK_SHIFT)
 
 /* Names of fds in custody. */
-#define FD_ARENA "kho-arena"
+#define FD_ARENA KHO_CUSTODY_ARENA
 #define FD_CONTROL "kho-control"
 
 /* Consent to start without what cannot be read: "1". */
@@ -73,7 +74,7 @@ struct tree {
 };
 
 struct named_fd {
-	char name[64];
+	char name[KHO_CUSTODY_NAME_SIZE];
 	int fd; /* -1: was taken or removed */
 	bool stored; /* in custody */
 };
@@ -164,8 +165,10 @@ struct kho {
 	uint64_t size; /* bytes of the file, multiple of CHUNK_SIZE; atomic */
 	enum kho_stage stage; /* atomic */
 	bool cold; /* a new arena */
+	bool adopted; /* from a session: custody has nothing of it yet */
 	bool ready; /* kho_ready() was called */
-	bool updating;
+	bool updating; /* or suspended */
+	struct suspension *suspension; /* for kho_resume(), or NULL */
 	int handover; /* socket to the old program, or -1 */
 	struct kho_arena_super *super;
 	struct mappings mappings;
@@ -201,6 +204,8 @@ int mem_read_file(int fd, uint64_t offset, void *buf, size_t len);
 
 /* arena.c: the file and its superblock */
 int arena_create_fd(struct kho_error *err);
+/* A description without our lock: the fd, or a negative errno. */
+int arena_reopen(const struct kho *kho);
 int arena_lock(int fd, int *own, struct kho_error *err);
 int arena_read_super(int fd, struct kho_arena_super *super,
 		     struct kho_error *err);
@@ -213,6 +218,17 @@ void arena_add_mapping(struct kho *kho, struct mapping *mapping);
 void arena_del_mapping(struct kho *kho, struct mapping *mapping);
 void arena_publish(struct kho *kho, uint64_t fdt, uint64_t size);
 int arena_resize(struct kho *kho, uint64_t size);
+/*
+ * A copy of an arena that ends where its data does, when that takes less memory
+ * than the arena without its holes would; otherwise @copy is -1. Nobody may be
+ * changing it.
+ */
+int arena_compact(int fd, int *copy, struct kho_error *err);
+
+/* custody.c: files in a session of the kernel */
+bool fd_name_ok(const char *name);
+int custody_read_index(int fd, struct kho_custody_index **index,
+		       struct kho_error *err);
 
 /* pages.c */
 int pages_init(struct kho *kho, struct kho_error *err);
@@ -268,23 +284,29 @@ int instances_each(struct kho *kho, const struct kho_component *component,
 
 /*
  * negotiate.c: what is agreed with a successor
+ * @through: the component that says how the state gets to it
  * @to: its manifest
  * @opts: consent and pins
  * @report: of the preflight
+ * @froze: the application did
  */
 struct negotiation {
+	const char *through;
 	const struct kho_manifest *to;
 	const struct kho_update_opts *opts;
 	const struct kho_report *report;
+	bool froze;
 	struct kho_report *versions; /* the outcome for every component */
 	struct versions before;
 };
-int negotiation_begin(struct kho *kho, struct negotiation *n,
-		      struct kho_error *err);
-void negotiation_cancel(struct kho *kho, struct negotiation *n);
-int negotiation_finish(struct kho *kho, struct negotiation *n,
+/* Can it take over what is there? The report is the caller's, to free. */
+int negotiation_preflight(struct kho *kho, struct negotiation *n,
+			  struct kho_report **report, struct kho_error *err);
+/* The application's state becomes final, in the versions that were agreed. */
+int negotiation_freeze(struct kho *kho, struct negotiation *n,
 		       struct kho_error *err);
-void negotiation_undo(struct kho *kho, struct negotiation *n);
+/* After that: the successor does not take over, serve on. */
+void negotiation_thaw(struct kho *kho, struct negotiation *n);
 void negotiation_exit(struct negotiation *n);
 
 /* fds.c */
@@ -292,6 +314,8 @@ void fds_init(struct kho *kho);
 void fds_exit(struct kho *kho);
 int fds_put_in(struct kho *kho, const char *name, int fd, bool stored);
 int fds_snapshot(struct kho *kho, struct named_fd **list, size_t *n);
+/* Tell custody of all that it is to keep. */
+int fds_store(struct kho *kho);
 
 /* notify.c: the program's side of custody, sd_notify(3)'s protocol */
 bool notify_custody(void);

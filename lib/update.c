@@ -2,7 +2,7 @@
 /*
  * From one program to the next: the old program's side of a handover.
  *
- * 1. preflight() of the successor's file against the state: a refusal ends it
+ * 1. preflight of the successor's file against the state: a refusal ends it
  * 2. spawn() the file that was checked, and wait for its HELLO
  * 3. the application's freeze callback, and what is not in the negotiated
  *    version is converted (negotiate.c); then nothing is allocated any more
@@ -74,27 +74,6 @@ static int open_file(const char *path, struct kho_error *err)
 		return fd;
 	close(fd);
 	return ret;
-}
-
-/* Can the successor take over what is there? @to: its manifest, to free. */
-static int preflight(struct kho *kho, const struct successor *next,
-		     const struct kho_update_opts *opts,
-		     struct kho_manifest **to, struct kho_report **report,
-		     struct kho_error *err)
-{
-	char summary[KHO_ERROR_SIZE / 2];
-	int ret;
-
-	ret = kho_manifest_read(next->file, next->path, to, err);
-	if (ret)
-		return ret;
-	ret = kho_preflight(kho, *to, opts, report, err);
-	if (ret || (*report)->outcome != KHO_OUTCOME_INCOMPATIBLE)
-		return ret;
-	kho_report_summary(*report, summary, sizeof(summary));
-	return kho_fail(err, -EPROTONOSUPPORT,
-			"update: %s cannot take the state over: %s", next->path,
-			summary);
 }
 
 /* The environment for the successor: ours, with the socket's number. */
@@ -372,35 +351,20 @@ static int hand_over(struct kho *kho, struct successor *next,
 		     struct negotiation *negotiation, struct kho_error *err)
 {
 	uint64_t start = now_us();
-	int ret;
+	int ret = negotiation_freeze(kho, negotiation, err);
 
-	ret = negotiation_begin(kho, negotiation, err);
-	if (ret)
-		return ret;
-	ret = kho->freeze ? kho->freeze(kho, negotiation->report, kho->arg) : 0;
-	if (ret) {
-		negotiation_cancel(kho, negotiation);
-		return kho_fail(err, ret,
-				"update: this program cannot freeze: %s",
-				strerror(-ret));
-	}
-	ret = negotiation_finish(kho, negotiation, err);
 	if (!ret) {
-		__atomic_store_n(&kho->stage, KHO_FROZEN, __ATOMIC_RELEASE);
 		ret = send_state(kho, next, err);
 		if (!ret)
 			ret = expect(next, KHO_UPDATE_READY, "was not ready",
 				     err);
 		if (!ret)
 			ret = commit(kho, next, err);
+		if (ret)
+			negotiation_thaw(kho, negotiation);
 	}
-	if (ret) {
-		__atomic_store_n(&kho->stage, KHO_SERVING, __ATOMIC_RELEASE);
-		negotiation_undo(kho, negotiation);
-		if (kho->unfreeze)
-			kho->unfreeze(kho, kho->arg);
-	}
-	next->frozen_us = now_us() - start;
+	if (negotiation->froze)
+		next->frozen_us = now_us() - start;
 	return ret;
 }
 
@@ -436,20 +400,21 @@ static int update(struct kho *kho, struct successor *next,
 		  const struct kho_update_opts *opts,
 		  struct kho_report **report, struct kho_error *err)
 {
-	struct negotiation negotiation = { .opts = opts };
+	struct negotiation negotiation = { .through = "update", .opts = opts };
 	struct kho_manifest *to = NULL;
 	int ret;
 
 	next->file = open_file(next->path, err);
 	if (next->file < 0)
 		return next->file;
-	ret = preflight(kho, next, opts, &to, report, err);
+	ret = kho_manifest_read(next->file, next->path, &to, err);
 	if (!ret) {
 		negotiation.to = to;
-		negotiation.report = *report;
-		ret = start_and_hand_over(kho, next, &negotiation, err);
-		negotiation_exit(&negotiation);
+		ret = negotiation_preflight(kho, &negotiation, report, err);
 	}
+	if (!ret)
+		ret = start_and_hand_over(kho, next, &negotiation, err);
+	negotiation_exit(&negotiation);
 	kho_manifest_free(to);
 	close(next->file);
 	return ret;

@@ -3,13 +3,14 @@
  * DOC: A program's life with an arena
  *
  * 1. kho_attach() finds the arena: handed over by an older program, kept in
- *    custody across a crash, or new. It checks everything up front; a state
- *    that this program cannot read is refused, and nothing was touched.
+ *    custody across a crash or a kexec, or new. It checks everything up
+ *    front; a state that this program cannot read is refused, and nothing was
+ *    touched.
  * 2. The program restores: kho_subtree(), kho_restore_folio() and so on. An
  *    arena that came from somebody else is mapped read-only until
  * 3. kho_ready(): the old program goes, the arena becomes writable.
  * 4. Plain memory, plain pointers. kho_poll() now and then, or from an event
- *    loop, answers ``kho update`` (see update.h).
+ *    loop, answers ``kho update`` (see update.h) and ``kho kexec``.
  * 5. kho_close(). What is preserved stays in the arena for whoever holds it.
  *
  * A cold start, a restart after a crash and a handover all go through the same
@@ -48,8 +49,9 @@ struct kho;
  *            machine's memory. An arena that is larger already may stay so
  * @page_shift: for a new arena: 12, 14 or 16; 0: 12
  * @flags: KHO_ARENA_*, KHO_ALLOW_DEGRADED
- * @freeze: called by kho_update() before the state is handed over: make it
- *          final, and change nothing until @unfreeze or exit. @report has the
+ * @freeze: called by kho_update() and kho_suspend() before the state is handed
+ *          over: make it final, and change nothing until @unfreeze or exit.
+ *          @report has the
  *          version that was negotiated for each component in use; what it
  *          writes from here on is in these (see kho_version()). Afterwards the
  *          components' convert callbacks run. Returns 0, or a negative errno

@@ -114,6 +114,8 @@ int kho_poll_fd(const struct kho *kho);
  * @timeout_ms: how long to wait for one; 0: not at all, -1: for ever
  *
  * From one thread at a time. Where nobody can ask from outside, it just waits.
+ * Before a kexec the program stands still in here: when kho_poll() returns, there
+ * was none.
  *
  * Return: 0: serve on; 1: a successor has taken over, exit now; -EINTR; -EIO.
  */

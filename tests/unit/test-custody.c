@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * Files with names in a session: the index and everything that can be wrong with
+ * it, the copy of an arena that has more holes than data, and what happens
+ * without a session. tests/vm has real ones.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include <kho/arena.h>
+#include <kho/custody.h>
+#include <kho/tree.h>
+
+#include "arena.h"
+#include "crc32c.h"
+#include "private.h"
+
+#define MIB (1ul << 20)
+
+static struct kho_error why;
+
+/* ---- the index ---- */
+
+#define FILES 3
+static union {
+	struct kho_custody_index index;
+	char bytes[sizeof(struct kho_custody_index) +
+		   FILES * sizeof(struct kho_custody_entry) + 1];
+} good;
+#define INDEX_SIZE                                                             \
+	(sizeof(struct kho_custody_index) +                                    \
+	 FILES * sizeof(struct kho_custody_entry))
+
+static void checksum(struct kho_custody_index *index)
+{
+	uint32_t crc = crc32c(index, offsetof(struct kho_custody_index, crc));
+
+	index->crc = crc32c_more(crc, index->entries,
+				 index->count * sizeof(index->entries[0]));
+}
+
+static int make_good(void **state)
+{
+	static const char *const names[FILES] = { "kho-arena", "a.b_c-D", "x" };
+
+	(void)state;
+	memset(&good, 0, sizeof(good));
+	good.index.magic = KHO_CUSTODY_MAGIC;
+	good.index.version = 1;
+	good.index.count = FILES;
+	for (int i = 0; i < FILES; i++) {
+		strcpy(good.index.entries[i].name, names[i]);
+		good.index.entries[i].token = (uint64_t)i << 40;
+	}
+	checksum(&good.index);
+	return 0;
+}
+
+static int read_index(size_t size, struct kho_custody_index **index)
+{
+	int fd = make_memfd(), ret;
+
+	assert_int_equal(write(fd, good.bytes, size), size);
+	why.text[0] = '\0';
+	ret = custody_read_index(fd, index, &why);
+	close(fd);
+	return ret;
+}
+
+static void accepted(void **state)
+{
+	struct kho_custody_index *index;
+
+	(void)state;
+	assert_int_equal(read_index(INDEX_SIZE, &index), 0);
+	assert_memory_equal(index, &good, INDEX_SIZE);
+	free(index);
+	memset(good.index.entries[2].name, 'n', 63);
+	checksum(&good.index);
+	assert_int_equal(read_index(INDEX_SIZE, &index), 0);
+	free(index);
+	good.index.count = 0;
+	checksum(&good.index);
+	assert_int_equal(read_index(sizeof(good.index), &index), 0);
+	free(index);
+}
+
+static void refused(size_t size, int code, const char *text)
+{
+	struct kho_custody_index *index;
+
+	assert_int_equal(read_index(size, &index), code);
+	assert_int_equal(why.code, code);
+	if (!strstr(why.text, text))
+		fail_msg("no '%s' in '%s'", text, why.text);
+}
+
+static void lengths(void **state)
+{
+	(void)state;
+	for (size_t size = 0; size <= INDEX_SIZE + 1; size++)
+		if (size != INDEX_SIZE)
+			refused(size, -EBADMSG, "custody: the index is ");
+	good.index.count = KHO_CUSTODY_FILES_MAX + 1;
+	refused(INDEX_SIZE, -EBADMSG, "65537 files");
+	good.index.count = UINT32_MAX;
+	refused(INDEX_SIZE, -EBADMSG, "4294967295 files");
+}
+
+static void bits(void **state)
+{
+	struct kho_custody_index *index;
+
+	(void)state;
+	for (size_t bit = 0; bit < 8 * INDEX_SIZE; bit++) {
+		good.bytes[bit / 8] ^= (char)(1 << bit % 8);
+		assert_true(read_index(INDEX_SIZE, &index) < 0);
+		good.bytes[bit / 8] ^= (char)(1 << bit % 8);
+	}
+}
+
+/* With a checksum that is right. */
+static void contents(void **state)
+{
+	static const char *const bad[] = { "",	  " ", "a b",  "a:b", "\n",
+					   "a\\", "ä", "\x7f", "a/b", "%" };
+	char *name = good.index.entries[1].name;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		memset(name, 0, KHO_CUSTODY_NAME_SIZE);
+		strcpy(name, bad[i]);
+		checksum(&good.index);
+		refused(INDEX_SIZE, -EBADMSG, "file 1 has no name");
+	}
+	memset(name, 'n', KHO_CUSTODY_NAME_SIZE);
+	checksum(&good.index);
+	refused(INDEX_SIZE, -EBADMSG, "file 1 has no name");
+	name[4] = '\0';
+	checksum(&good.index);
+	refused(INDEX_SIZE, -EBADMSG, "file 1 has no name");
+	make_good(NULL);
+	good.index.version = 2;
+	checksum(&good.index);
+	refused(INDEX_SIZE, -EPROTONOSUPPORT, "custody-v2");
+	good.index.version = 1;
+	good.index.reserved = 1;
+	checksum(&good.index);
+	refused(INDEX_SIZE, -EBADMSG, "checksum");
+	good.index.magic++;
+	refused(INDEX_SIZE, -EBADMSG, "no index");
+}
+
+/* ---- an arena's copy ---- */
+
+KHO_COMPONENT(pattern, .read = { 1, 1 }, .write = { 1, 1 });
+
+/* The lowest, or the highest, of some pieces that make up an arena. */
+static void *pick(struct kho *kho, void **pieces, size_t n, bool highest)
+{
+	void *best = pieces[0];
+
+	for (size_t i = 1; i < n; i++)
+		if ((kho_phys(kho, pieces[i]) > kho_phys(kho, best)) == highest)
+			best = pieces[i];
+	return best;
+}
+
+/*
+ * @used MiB, and 64 times as many that are free, behind them or before. Only
+ * with @touched they are written to: others are holes of the file, in use all
+ * the same.
+ */
+static int make_arena(unsigned int page_shift, size_t used, bool behind,
+		      bool touched)
+{
+	int fd = make_memfd();
+	/* Behind the highest there is not to be much more. */
+	struct kho *kho =
+		arena_attach(fd, page_shift, 65 * used * MIB + 8 * MIB);
+	size_t pages = (used * MIB) >> kho_page_shift(kho);
+	void *pieces[65];
+	char *blob;
+
+	for (size_t i = 0; i < 65; i++) {
+		pieces[i] = kho_alloc_pages(kho, pages);
+		assert_non_null(pieces[i]);
+	}
+	blob = pick(kho, pieces, 65, behind);
+	for (size_t i = 0; touched && i < used * MIB; i += 4096)
+		memcpy(blob + i, &i, sizeof(i));
+	assert_int_equal(kho_preserve_pages(kho, blob, pages), 0);
+	assert_int_equal(kho_add_subtree(kho, "pattern", &pattern_component, 0,
+					 blob, used * MIB),
+			 0);
+	for (size_t i = 0; i < 65; i++)
+		if (pieces[i] != blob)
+			kho_free_pages(kho, pieces[i], pages);
+	assert_int_equal(kho_ready(kho), 0);
+	kho_close(kho);
+	/* Whoever attaches makes holes of all that is free. */
+	kho = arena_attach(fd, 0, 4096 * MIB);
+	assert_int_equal(kho_ready(kho), 0);
+	kho_close(kho);
+	return fd;
+}
+
+static void check_arena(int fd, size_t used, bool touched)
+{
+	struct kho *kho = arena_attach(fd, 0, 4096 * MIB);
+	size_t size, zero = 0;
+	char *blob = kho_subtree(kho, "pattern", &size, NULL);
+
+	assert_non_null(blob);
+	assert_int_equal(size, used * MIB);
+	for (size_t i = 0; i < size; i += 4096)
+		assert_memory_equal(blob + i, touched ? &i : &zero, sizeof(i));
+	/* It can grow, like any other. */
+	assert_int_equal(kho_ready(kho), 0);
+	assert_non_null(kho_alloc_preserve(kho, 64 * MIB));
+	kho_close(kho);
+}
+
+static void copies(void **state)
+{
+	static const unsigned int shifts[] = { 12, 14, 16 };
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++) {
+		bool touched = i % 2;
+		int fd = make_arena(shifts[i / 2], 4, false, touched), copy;
+		size_t before, after;
+		void *bytes = arena_copy(fd, &before), *same;
+
+		assert_int_equal(arena_compact(fd, &copy, &why), 0);
+		assert_true(copy >= 0);
+		assert_true(arena_size(copy) < arena_size(fd) / 8);
+		same = arena_copy(fd, &after);
+		assert_int_equal(before, after);
+		assert_memory_equal(bytes, same, before);
+		check_arena(copy, 4, touched);
+		check_arena(fd, 4, touched);
+		free(bytes);
+		free(same);
+		close(copy);
+		close(fd);
+	}
+}
+
+/* A copy would take more memory than the holes do. */
+static void no_copies(void **state)
+{
+	int copy, fd = make_arena(12, 4, true, true);
+
+	(void)state;
+	assert_true(arena_size(fd) > 256 * MIB);
+	assert_int_equal(arena_compact(fd, &copy, &why), 0);
+	assert_int_equal(copy, -1);
+	check_arena(fd, 4, true);
+	close(fd);
+}
+
+static void damaged(void **state)
+{
+	int fd = make_arena(12, 4, false, true), copy;
+	struct kho_arena_super super;
+
+	(void)state;
+	assert_int_equal(pread(fd, &super, sizeof(super), 0), sizeof(super));
+	memset(super.slot, 0x5a, sizeof(super.slot));
+	assert_int_equal(pwrite(fd, &super, sizeof(super), 0), sizeof(super));
+	assert_int_equal(arena_compact(fd, &copy, &why), -EBADMSG);
+	assert_int_equal(copy, -1);
+	close(fd);
+	assert_int_equal(arena_compact(-1, &copy, &why), -EBADF);
+}
+
+/* ---- without a session ---- */
+
+static int freezes, thaws;
+
+static int freeze(struct kho *kho, const struct kho_report *report, void *arg)
+{
+	(void)kho;
+	(void)report;
+	(void)arg;
+	freezes++;
+	return 0;
+}
+
+static void thaw(struct kho *kho, void *arg)
+{
+	(void)kho;
+	(void)arg;
+	thaws++;
+}
+
+static void no_session(void **state)
+{
+	const struct kho_attach_opts opts = { .max_size = 64 * MIB,
+					      .freeze = freeze,
+					      .unfreeze = thaw,
+					      .err = &why };
+	const struct kho_suspend_opts how = { .err = &why };
+	struct kho_custody_file *files, file = { .name = "x", .fd = 0 };
+	int fd = make_memfd(), other = make_memfd();
+	struct kho *kho;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts), 0);
+	assert_int_equal(kho_suspend(kho, other, 0, &how), -EROFS);
+	assert_int_equal(kho_ready(kho), 0);
+	freezes = thaws = 0;
+	assert_int_equal(kho_suspend(kho, other, 0, &how), -ENOTTY);
+	assert_int_equal(kho_suspend(kho, -1, 0, &how), -EBADF);
+	assert_int_equal(freezes, 2);
+	assert_int_equal(thaws, 2);
+	assert_non_null(kho_alloc_preserve(kho, 4 * MIB));
+	kho_resume(kho);
+	assert_int_equal(thaws, 2);
+	kho_close(kho);
+	assert_int_equal(kho_attach_session(&kho, other, 0, &opts), -ENOTTY);
+	assert_int_equal(kho_attach_session(&kho, -1, 0, &opts), -EBADF);
+	assert_int_equal(kho_custody_load(other, 0, &files, &n, &why), -ENOTTY);
+	assert_int_equal(kho_custody_save(other, 0, &file, 1, &why), -ENOTTY);
+	assert_int_equal(kho_session_finish(other, &why), -ENOTTY);
+	close(fd);
+	close(other);
+}
+
+static void bad_files(void **state)
+{
+	struct kho_custody_file two[2] = { { .name = "kho-arena", .fd = -1 },
+					   { .name = "kho-arena", .fd = -1 } };
+
+	(void)state;
+	assert_int_equal(kho_custody_save(-1, 0, two, 2, &why), -EINVAL);
+	assert_non_null(strstr(why.text, "2 files are named kho-arena"));
+	strcpy(two[1].name, "a b");
+	assert_int_equal(kho_custody_save(-1, 0, two, 2, &why), -EINVAL);
+	assert_non_null(strstr(why.text, "'a b'"));
+	memset(two[1].name, 'n', sizeof(two[1].name));
+	assert_int_equal(kho_custody_save(-1, 0, two, 2, &why), -EINVAL);
+	assert_int_equal(kho_custody_save(-1, 0, two, KHO_CUSTODY_FILES_MAX + 1,
+					  &why),
+			 -EINVAL);
+	assert_int_equal(kho_session_create("", &why), -EINVAL);
+	assert_int_equal(kho_session_retrieve("a name that has more than the sixty-three bytes that Linux takes",
+					      &why),
+			 -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(accepted, make_good),
+		cmocka_unit_test_setup(lengths, make_good),
+		cmocka_unit_test_setup(bits, make_good),
+		cmocka_unit_test_setup(contents, make_good),
+		cmocka_unit_test(copies),
+		cmocka_unit_test(no_copies),
+		cmocka_unit_test(damaged),
+		cmocka_unit_test(no_session),
+		cmocka_unit_test(bad_files),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
