@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 """The command, from outside: test-cli.py KHO TALLY-V1 TALLY-V2 TALLY-V3"""
+import errno
 import json
 import os
 import random
@@ -956,6 +957,96 @@ def inspect_live():
         thread.join()
 
 
+def control(folder, request, *fds):
+    """A connection to a service's control socket, and the answer."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.settimeout(PATIENCE)
+    sock.connect(f'{folder}/control')
+    socket.send_fds(sock, [json.dumps(request).encode()], fds)
+    return sock, json.loads(sock.recv(1 << 20))
+
+
+def suspend():
+    """suspend: what is no session is refused, and the service serves on"""
+    memfd = os.memfd_create('no session')
+    manifest = json.loads(kho('manifest', '--json', V1, code=0).stdout)
+    without = {**manifest, 'components': [c for c in manifest['components']
+                                          if c['name'] != 'tally']}
+    with Service() as s:
+        s.ask('add 3')
+        for fds, more, error, text in (
+                ([], {}, errno.EINVAL, 'no session'),
+                ([memfd], {}, errno.ENOTTY, 'not a session'),
+                ([memfd, memfd], {}, errno.ENOTTY, 'not a session'),
+                ([memfd], {'manifest': manifest, 'target': 'next'},
+                 errno.ENOTTY, 'not a session'),
+                ([memfd], {'manifest': {}}, errno.EBADMSG, ''),
+                ([memfd], {'manifest': without, 'target': 'next'},
+                 errno.EPROTONOSUPPORT, 'next cannot take the state over')):
+            sock, answer = control(f'{RUN}/{s.name}',
+                                   {'request': 'suspend', **more}, *fds)
+            assert answer['result'] == 'aborted', answer
+            assert answer['errno'] == error, answer
+            assert text in answer['error'], answer
+            assert s.number() == 3
+            sock.close()
+        s.ask('add 1')
+        assert s.number() == 4
+    os.close(memfd)
+
+
+def suspend_crash_loop():
+    """suspend: while no program runs, kho run refuses what is no session"""
+    memfd = os.memfd_create('no session')
+    broken = file('broken')
+    script = file('program', f"""#!/bin/sh
+[ ! -e {broken} ] || exit 1
+exec {V1} "$@"
+""".encode(), 0o755)
+    os.unlink(broken)
+    with Service(script) as s:
+        s.ask('add 5')
+        pid = s.pid()
+        file('broken')
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: s.status()['state'] == 'restarting')
+        for fds, error in ([], errno.EINVAL), ([memfd], errno.ENOTTY):
+            sock, answer = control(f'{RUN}/{s.name}', {'request': 'suspend'},
+                                   *fds)
+            assert answer['result'] == 'aborted', answer
+            assert answer['errno'] == error, answer
+            sock.close()
+        os.unlink(broken)
+        s.serving(pid)
+        assert s.number() == 5
+    os.close(memfd)
+
+
+def kexecs():
+    """kexec: bad arguments, and a kernel that cannot be had: exit 2"""
+    for args, text in (
+            (['--next', 'a', 'image'], '--next a is not NAME=PROGRAM'),
+            (['--next', '=a', 'image'], '--next =a is not NAME=PROGRAM'),
+            (['--next', 'a=', 'image'], '--next a= is not NAME=PROGRAM'),
+            (['--next', f'a={DIR}/none', 'image'], f'{DIR}/none'),
+            (['--next', f'a={file("text", b"text")}', 'image'], 'text'),
+            (['--timeout', '0', 'image'], '--timeout 0'),
+            (['--timeout', 'x', 'image'], '--timeout x'),
+            (['--append', 'a', '--reuse-cmdline', 'image'], 'not both'),
+            (['--hold', 'image'], 'not both'),
+            (['--capture', 'image'], 'takes no IMAGE'),
+            ([], 'takes one IMAGE'),
+            (['a', 'b'], 'takes one IMAGE')):
+        done = kho('kexec', '--load-only', *args, code=2)
+        assert text in done.stderr, (args, done)
+    done = kho('kexec', '--load-only', '--json', f'{DIR}/none', code=2)
+    document = json.loads(done.stdout)
+    assert document['schema'] == 'kho-kexec', document
+    assert document['result'] == 'failed', document
+    assert document['error'] in done.stderr, (document, done)
+    assert document['report'] is None and document['services'] == [], document
+
+
 def permission():
     """another user's service: no look, no update, no harm"""
     if os.geteuid():
@@ -979,7 +1070,7 @@ TESTS = [verbs, helps, options, arguments, full, run_bad_program, run_bad_name,
          update, update_crash_loop, update_twice, update_refused, update_mishaps, update_bad_program,
          update_busy, update_death, update_no_kho, update_replaced, lists,
          not_utf8, manifests, checks, color, inspects, inspect_bad,
-         inspect_live, permission]
+         inspect_live, suspend, suspend_crash_loop, kexecs, permission]
 
 
 # Whoever runs us may have had them ignored, which goes on to all children.

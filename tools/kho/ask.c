@@ -74,35 +74,73 @@ static int receive_answer(const struct service *service, int sock,
 	return ret;
 }
 
-int ask_program(const struct service *service, struct json_object *request,
-		unsigned int timeout_ms, struct json_object **answer,
-		struct kho_error *err)
+/* A datagram, with a fd if that is not -1. */
+static ssize_t send_request(int sock, const char *text, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)text,
+			     .iov_len = strlen(text) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int size = (int)iov.iov_len + 4096;
+
+	if (fd >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+	}
+	setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return sendmsg(sock, &msg, MSG_NOSIGNAL);
+}
+
+int ask_and_hold(const struct service *service, struct json_object *request,
+		 int fd, unsigned int timeout_ms, int *sock,
+		 struct json_object **answer, struct kho_error *err)
 {
 	const char *text = must(
 		(void *)(uintptr_t)
 			json_object_to_json_string_ext(request,
 						       JSON_C_TO_STRING_PLAIN));
-	int size = (int)strlen(text) + 4096;
 	struct folder folder;
-	int sock, ret;
+	int ret;
 
+	*sock = -1;
 	ret = folder_open(&folder, service->name, err);
 	if (ret)
 		return ret;
-	sock = folder_connect(&folder, "control", SOCK_SEQPACKET,
-			      (int)timeout_ms, err);
+	*sock = folder_connect(&folder, "control", SOCK_SEQPACKET,
+			       (int)timeout_ms, err);
 	folder_close(&folder);
-	if (sock < 0)
-		return sock;
-	setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if (send(sock, text, strlen(text), MSG_NOSIGNAL) >= 0)
-		ret = receive_answer(service, sock, timeout_ms, answer, err);
+	if (*sock < 0)
+		return *sock;
+	if (send_request(*sock, text, fd) >= 0)
+		ret = receive_answer(service, *sock, timeout_ms, answer, err);
 	else if (errno == EPIPE)
 		ret = explain_silence(service, err);
 	else
 		ret = kho_fail(err, -errno, "cannot send the request: %s",
 			       strerror(errno));
-	close(sock);
+	if (ret) {
+		close(*sock);
+		*sock = -1;
+	}
+	return ret;
+}
+
+int ask_program(const struct service *service, struct json_object *request,
+		unsigned int timeout_ms, struct json_object **answer,
+		struct kho_error *err)
+{
+	int sock, ret = ask_and_hold(service, request, -1, timeout_ms, &sock,
+				     answer, err);
+
+	if (!ret)
+		close(sock);
 	return ret;
 }
 

@@ -19,6 +19,14 @@ int ask_program(const struct service *service, struct json_object *request,
 		unsigned int timeout_ms, struct json_object **answer,
 		struct kho_error *err);
 
+/*
+ * The same, with a fd, on a connection that stays: as long as it does, the program
+ * waits. @sock: the connection; -1 after a failure.
+ */
+int ask_and_hold(const struct service *service, struct json_object *request,
+		 int fd, unsigned int timeout_ms, int *sock,
+		 struct json_object **answer, struct kho_error *err);
+
 /* Adds consent and pins to a request. */
 void add_consent(struct json_object *request,
 		 const struct kho_check_opts *opts);

@@ -24,18 +24,32 @@ static bool allowed(int sock)
 	       (cred.uid == 0 || cred.uid == geteuid());
 }
 
-static struct json_object *receive(int sock)
+/* @fd: that came with it, or -1. */
+static struct json_object *receive(int sock, int *fd)
 {
 	struct pollfd pfd = { .fd = sock, .events = POLLIN };
 	static char text[REQUEST_MAX + 1];
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = text, .iov_len = REQUEST_MAX };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *c;
 	ssize_t len;
 
 	if (!allowed(sock) || poll(&pfd, 1, REQUEST_TIMEOUT_MS) <= 0 ||
 	    pfd.revents & POLLHUP)
 		return NULL;
-	len = recv(sock, text, REQUEST_MAX, MSG_DONTWAIT);
+	len = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (len <= 0)
 		return NULL;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(c), sizeof(int));
 	text[len] = 0;
 	return json_tokener_parse(text);
 }
@@ -79,53 +93,93 @@ static char **read_argv(struct json_object *array)
 	return argv;
 }
 
-int control_receive(int listener, struct replacement *replacement)
+/* False when it is nothing that can be done. */
+static bool read_request(struct json_object *json, struct request *request)
 {
-	struct json_object *json, *argv;
-	struct kho_error err;
+	const char *what = get_text(json, "request");
+	struct json_object *argv = json_object_object_get(json, "argv");
 
-	*replacement = (struct replacement){
+	if (!strcmp(what, "suspend"))
+		return request->session >= 0;
+	if (strcmp(what, "update") != 0 || get_text(json, "program")[0] != '/')
+		return false;
+	request->argv = read_argv(argv);
+	if (argv && !request->argv)
+		return false;
+	request->program = must(strdup(get_text(json, "program")));
+	request->allow_degraded = json_object_get_boolean(
+		json_object_object_get(json, "allow_degraded"));
+	return true;
+}
+
+static void close_session(struct request *request)
+{
+	if (request->session >= 0)
+		close(request->session);
+	request->session = -1;
+}
+
+int control_receive(int listener, struct request *request)
+{
+	struct json_object *json;
+	struct kho_error err;
+	bool ok;
+
+	*request = (struct request){
 		.sock = accept4(listener, NULL, NULL, SOCK_CLOEXEC),
+		.session = -1,
 	};
-	if (replacement->sock < 0)
+	if (request->sock < 0)
 		return -EAGAIN;
-	json = receive(replacement->sock);
-	argv = json_object_object_get(json, "argv");
-	if (!strcmp(get_text(json, "request"), "update") &&
-	    get_text(json, "program")[0] == '/') {
-		replacement->program = must(strdup(get_text(json, "program")));
-		replacement->argv = read_argv(argv);
-		replacement->allow_degraded = json_object_get_boolean(
-			json_object_object_get(json, "allow_degraded"));
-	}
-	if (replacement->program && (!argv || replacement->argv)) {
-		json_object_put(json);
-		return 0;
-	}
+	json = receive(request->sock, &request->session);
+	ok = read_request(json, request);
 	json_object_put(json);
+	/* Only one that is to be suspended has a use for it. */
+	if (!ok || request->program)
+		close_session(request);
+	if (ok)
+		return 0;
 	kho_fail(&err, -EINVAL, "no request that can be understood");
-	control_answer(replacement, 0, &err);
+	control_answer(request, 0, &err);
 	return -EAGAIN;
 }
 
-void control_answer(struct replacement *replacement, pid_t pid,
-		    const struct kho_error *err)
+/* Drops @json. */
+static void answer(const struct request *request, struct json_object *json,
+		   const char *result, const struct kho_error *err)
 {
-	struct json_object *json = must(json_object_new_object());
 	const char *text;
 
-	add_text(json, "result", err ? "aborted" : "updated");
+	add_text(json, "result", err ? "aborted" : result);
 	add_number(json, "errno", err ? (uint64_t)-err->code : 0);
 	if (err)
 		add_text(json, "error", err->text);
-	add_number(json, "pid", (uint64_t)pid);
-	add_number(json, "frozen_us", 0);
 	text = json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN);
 	/* A client that left does not get it. */
-	send(replacement->sock, text, strlen(text),
-	     MSG_NOSIGNAL | MSG_DONTWAIT);
+	send(request->sock, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
 	json_object_put(json);
-	close(replacement->sock);
-	free(replacement->program);
-	free(replacement->argv);
+}
+
+void control_answer(struct request *request, pid_t pid,
+		    const struct kho_error *err)
+{
+	struct json_object *json = must(json_object_new_object());
+
+	add_number(json, "pid", (uint64_t)pid);
+	add_number(json, "frozen_us", 0);
+	answer(request, json, "updated", err);
+	close(request->sock);
+	free(request->program);
+	free(request->argv);
+}
+
+void control_suspended(struct request *request, struct json_object *left,
+		       const struct kho_error *err)
+{
+	struct json_object *json = must(json_object_new_object());
+
+	add_json(json, "left_behind", left);
+	/* It is to end with whoever asked, not with us. */
+	close_session(request);
+	answer(request, json, "suspended", err);
 }

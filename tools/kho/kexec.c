@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /*
  * kho kexec: checks that the next kernel takes over what this one hands over,
- * loads it and executes it.
+ * loads it, suspends the services, and executes it. Until the last step all of
+ * it can be undone, and is, when one fails.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,8 @@
 
 #include "check.h"
 #include "kho.h"
+#include "notify.h"
+#include "suspend.h"
 #include "target.h"
 
 static const char help[] =
@@ -25,8 +28,10 @@ static const char help[] =
 	"       kho kexec [OPTIONS] --capture\n"
 	"\n"
 	"Checks whether the kernel IMAGE takes over what the running kernel hands over.\n"
-	"Only then loads it and executes it: this kernel ends, without stopping services\n"
-	"and without unmounting.\n"
+	"Only then loads it, puts the state of all services under 'kho run' into\n"
+	"sessions of the kernel, and executes it: this kernel ends, without stopping\n"
+	"anything else and without unmounting. In the next one 'kho run' finds each\n"
+	"service's state.\n"
 	"\n"
 	"  --initrd FILE      its initial RAM disk\n"
 	"  --append TEXT      its command line\n"
@@ -34,13 +39,22 @@ static const char help[] =
 	"  --capture          instead of a kernel, something that says on the first\n"
 	"                     serial port where the handover is, and halts, so that a\n"
 	"                     dump of the machine shows what a kernel would have got\n"
+	"  --next NAME=PROGRAM\n"
+	"                     the program that will go on for service NAME, if it is not\n"
+	"                     the one that runs: checks that it can, and writes the state\n"
+	"                     in versions that it reads\n"
+	"  --timeout S        seconds that each service has to suspend (30)\n"
 	"  --allow-degraded   consent to what is lost of optional components\n"
-	"  --force            whatever the check says: says what will be lost\n"
-	"  --load-only        load, do not execute\n"
+	"  --force            whatever the checks say: says what will be lost\n"
+	"  --load-only        load, do not suspend and execute\n"
+	"  --hold             do not execute, and stay: somebody else will execute, such\n"
+	"                     as systemd; services go on when this ends before that\n"
+	"  --json             for programs; see docs/schemas.md, kho-kexec\n"
 	"  --help             this text\n"
 	"\n"
-	"Exit: 1 IMAGE cannot take over, and nothing has happened; 2 cannot tell, or it\n"
-	"could not be loaded or executed; 0 loaded, with --load-only.\n"
+	"Exit: 1 IMAGE, a PROGRAM or a service refuses, and everything goes on as\n"
+	"before; 2 cannot tell, or it could not be loaded or executed; 0 loaded, with\n"
+	"--load-only.\n"
 	"\n"
 	"Example: kho kexec --initrd /boot/initrd.img --reuse-cmdline /boot/vmlinuz\n";
 
@@ -51,8 +65,15 @@ struct kexec {
 	bool capture;
 	bool force;
 	bool load_only;
-	struct kho_check_opts how;
+	bool hold;
+	bool json;
+	struct suspend services;
+	struct kho_report *report; /* of the kernels, or NULL */
+	struct kho_error err;
 };
+
+/* For a service: it may have much to write. */
+#define TIMEOUT_MS 30000
 
 extern const char kho_capture_image[], kho_capture_image_end[];
 
@@ -158,45 +179,129 @@ static int execute(struct kho_error *err)
 			strerror(errno));
 }
 
-/* 0: go on; otherwise the exit code. */
-static int check(const struct kexec *kexec)
+/* Can the next kernel take over? 0: go on; otherwise the exit code. */
+static int check_kernel(struct kexec *kexec)
 {
 	struct kho_manifest *from, *to;
-	struct kho_report *report;
-	struct kho_error err;
-	char summary[KHO_ERROR_SIZE];
+	char summary[KHO_ERROR_SIZE / 2];
 	int ret;
 
-	if (target_manifest("running", &from, &err))
-		return fail("kexec: %s", err.text);
-	if (target_manifest(kexec->image, &to, &err)) {
+	if (target_manifest("running", &from, &kexec->err))
+		return EXIT_UNKNOWN;
+	if (target_manifest(kexec->image, &to, &kexec->err)) {
 		kho_manifest_free(from);
-		return fail("kexec: %s", err.text);
+		return EXIT_UNKNOWN;
 	}
-	ret = kho_check_manifests(from, to, &kexec->how, &report);
+	ret = kho_check_manifests(from, to, &kexec->services.how,
+				  &kexec->report);
 	kho_manifest_free(from);
 	kho_manifest_free(to);
-	if (ret)
-		return fail("kexec: out of memory");
-	ret = 0;
-	if (report->outcome == KHO_OUTCOME_INCOMPATIBLE) {
-		kho_report_print(report, stdout, want_color());
+	if (ret) {
+		kho_fail(&kexec->err, ret, "out of memory");
+		return EXIT_UNKNOWN;
+	}
+	if (kexec->report->outcome == KHO_OUTCOME_COMPATIBLE)
+		return 0;
+	kho_report_summary(kexec->report, summary, sizeof(summary));
+	if (kexec->report->outcome == KHO_OUTCOME_INCOMPATIBLE) {
+		if (!kexec->json)
+			kho_report_print(kexec->report, stdout, want_color());
 		fflush(stdout);
 		if (!kexec->force) {
-			say("kexec: %s: refused: nothing has happened",
-			    kexec->image);
-			ret = EXIT_NO;
+			kho_fail(&kexec->err, -EPROTONOSUPPORT,
+				 "%s: refused: nothing has happened: %s",
+				 kexec->image, summary);
+			return EXIT_NO;
 		}
 	}
-	if (!ret && report->outcome != KHO_OUTCOME_COMPATIBLE) {
-		kho_report_summary(report, summary, sizeof(summary));
-		say("kexec: %s: %s: what needs these is lost: %s", kexec->image,
-		    report->outcome == KHO_OUTCOME_DEGRADED ? "degraded" :
-							      "forced",
-		    summary);
+	say("kexec: %s: %s: what needs these is lost: %s", kexec->image,
+	    kexec->report->outcome == KHO_OUTCOME_DEGRADED ? "degraded" :
+							     "forced",
+	    summary);
+	return 0;
+}
+
+/* Can the programs that go on in the next kernel take over? */
+static int check_services(struct kexec *kexec)
+{
+	int ret = kexec->load_only ?
+			  0 :
+			  suspend_check(&kexec->services, &kexec->err);
+
+	if (!ret)
+		return 0;
+	if (ret == -EPROTONOSUPPORT && kexec->force) {
+		say("kexec: forced: %s", kexec->err.text);
+		return 0;
 	}
-	kho_report_free(report);
-	return ret;
+	return ret == -EPROTONOSUPPORT ? EXIT_NO : EXIT_UNKNOWN;
+}
+
+/* What is suspended is so until this process ends, or the kernel. */
+static _Noreturn void hold(void)
+{
+	notify_ready();
+	for (;;)
+		pause();
+}
+
+/* Returns only when there is no kexec: the exit code. */
+static int suspend_and_execute(struct kexec *kexec)
+{
+	int ret = suspend_services(&kexec->services, kexec->force, &kexec->err);
+
+	if (ret) {
+		suspend_undo(&kexec->services);
+		return EXIT_NO;
+	}
+	ret = suspend_intact(&kexec->services, &kexec->err);
+	if (!ret && kexec->hold)
+		hold();
+	if (!ret)
+		ret = execute(&kexec->err);
+	suspend_undo(&kexec->services);
+	return EXIT_UNKNOWN;
+}
+
+static int run(struct kexec *kexec)
+{
+	int code = kexec->capture ? 0 : check_kernel(kexec);
+
+	if (!code)
+		code = check_services(kexec);
+	if (!code && load(kexec, &kexec->err))
+		code = EXIT_UNKNOWN;
+	if (!code && !kexec->load_only)
+		code = suspend_and_execute(kexec);
+	return code;
+}
+
+static void print_result_json(const struct kexec *kexec, int code)
+{
+	struct json_object *json = new_document("kho-kexec");
+	char *report = kexec->report ? must(kho_report_json(kexec->report)) :
+				       NULL;
+
+	add_text(json, "image", kexec->image);
+	add_text(json, "result",
+		 code == EXIT_YES ? "loaded" :
+		 code == EXIT_NO  ? "refused" :
+				    "failed");
+	add_text(json, "error", code ? kexec->err.text : NULL);
+	json_object_object_add(json, "report",
+			       report ? must(json_tokener_parse(report)) :
+					NULL);
+	add_json(json, "services", suspend_json(&kexec->services));
+	print_json(json);
+	free(report);
+}
+
+/* 0, or an exit code, and that was said. */
+static int add_next(struct kexec *kexec, const char *text)
+{
+	if (!suspend_add_next(&kexec->services, text, &kexec->err))
+		return 0;
+	return fail("kexec: %s", kexec->err.text);
 }
 
 /* -1: there is nothing left to do, and the exit code is in @code. */
@@ -210,6 +315,10 @@ static int parse(struct kexec *kexec, int argc, char **argv, int *code)
 		{ "allow-degraded", no_argument, NULL, 'd' },
 		{ "force", no_argument, NULL, 'f' },
 		{ "load-only", no_argument, NULL, 'l' },
+		{ "hold", no_argument, NULL, 'o' },
+		{ "next", required_argument, NULL, 'n' },
+		{ "timeout", required_argument, NULL, 't' },
+		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -232,13 +341,31 @@ static int parse(struct kexec *kexec, int argc, char **argv, int *code)
 			kexec->capture = true;
 			break;
 		case 'd':
-			kexec->how.allow_degraded = true;
+			kexec->services.how.allow_degraded = true;
 			break;
 		case 'f':
 			kexec->force = true;
 			break;
 		case 'l':
 			kexec->load_only = true;
+			break;
+		case 'o':
+			kexec->hold = true;
+			break;
+		case 'n':
+			*code = add_next(kexec, optarg);
+			if (*code)
+				return -1;
+			break;
+		case 't':
+			if (parse_seconds(optarg, &kexec->services.timeout_ms))
+				break;
+			*code = fail_usage("kexec",
+					   "--timeout %s is not a number of seconds",
+					   optarg);
+			return -1;
+		case 'j':
+			kexec->json = true;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -254,6 +381,9 @@ static int parse(struct kexec *kexec, int argc, char **argv, int *code)
 		return fail_usage("kexec",
 				  "--append or --reuse-cmdline, not both"),
 		       -1;
+	if (kexec->load_only && kexec->hold)
+		return fail_usage("kexec", "--load-only or --hold, not both"),
+		       -1;
 	if (argc - optind != !kexec->capture)
 		return fail_usage("kexec", kexec->capture ?
 						   "--capture takes no IMAGE" :
@@ -268,19 +398,18 @@ static int parse(struct kexec *kexec, int argc, char **argv, int *code)
 
 int cmd_kexec(int argc, char **argv)
 {
-	struct kexec kexec = { 0 };
-	struct kho_error err;
-	int code = EXIT_YES, ret;
+	struct kexec kexec = { .services.timeout_ms = TIMEOUT_MS };
+	int code = EXIT_YES;
 
-	ret = parse(&kexec, argc, argv, &code);
-	if (!ret && !kexec.capture)
-		ret = code = check(&kexec);
-	if (!ret) {
-		ret = load(&kexec, &err);
-		if (!ret && !kexec.load_only)
-			ret = execute(&err);
-		code = ret ? fail("kexec: %s", err.text) : EXIT_YES;
+	if (!parse(&kexec, argc, argv, &code)) {
+		code = run(&kexec);
+		if (code)
+			say("kexec: %s", kexec.err.text);
+		if (kexec.json)
+			print_result_json(&kexec, code);
 	}
+	suspend_free(&kexec.services);
+	kho_report_free(kexec.report);
 	free(kexec.cmdline);
 	return code;
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* What a program tells its supervisor. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "notify.h"
@@ -36,6 +38,8 @@ static void parse_line(const char *line, struct message *message)
 		message->store = true;
 	} else if (!strcmp(line, "FDSTOREREMOVE=1")) {
 		message->remove = true;
+	} else if ((v = value(line, "X_KHO_SUSPENDED="))) {
+		message->suspended = atoi(v);
 	} else if ((v = value(line, "MAINPID="))) {
 		message->main_pid = atoi(v);
 	} else if ((v = value(line, "FDNAME="))) {
@@ -86,7 +90,7 @@ bool notify_receive(int sock, struct message *message)
 	while (len < 0 && errno == EINTR);
 	if (len < 0)
 		return false;
-	*message = (struct message){ .name = "stored" };
+	*message = (struct message){ .name = "stored", .suspended = -1 };
 	take_control(&msg, message);
 	message->cut = msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
 	if (message->cut)
@@ -96,4 +100,24 @@ bool notify_receive(int sock, struct message *message)
 	while (rest)
 		parse_line(strsep(&rest, "\n"), message);
 	return true;
+}
+
+void notify_ready(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	size_t len = path ? strlen(path) : 0;
+	int sock;
+
+	if (len == 0 || len >= sizeof(addr.sun_path))
+		return;
+	memcpy(addr.sun_path, path, len);
+	if (path[0] == '@')
+		addr.sun_path[0] = '\0';
+	sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return;
+	sendto(sock, "READY=1", 7, 0, (struct sockaddr *)&addr,
+	       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	close(sock);
 }

@@ -17,6 +17,8 @@
  * @main_pid: MAINPID=, 0 when not given
  * @store: FDSTORE=1
  * @remove: FDSTOREREMOVE=1
+ * @suspended: X_KHO_SUSPENDED=, 1 or 0: for a kexec it stands still, or not any
+ *             more; -1 when not given
  * @name: FDNAME=; "stored" when not given, empty when it is too long
  * @cut: did not arrive whole; says nothing but for its fds
  * @n: fds
@@ -28,6 +30,7 @@ struct message {
 	pid_t main_pid;
 	bool store;
 	bool remove;
+	int suspended;
 	char name[256];
 	bool cut;
 	size_t n;
@@ -39,5 +42,8 @@ int notify_init(int sock);
 
 /* The next message: true, or false when there is none. */
 bool notify_receive(int sock, struct message *message);
+
+/* Tells our own supervisor, if there is one, that we are ready. */
+void notify_ready(void);
 
 #endif

@@ -14,7 +14,10 @@
  * 5. while none runs, because it dies at each start, it takes requests for the
  *    program, so that a better one can be brought in;
  * 6. a program that ends by itself, or is asked to, ends the supervisor, and
- *    with it goes the arena.
+ *    with it goes the arena;
+ * 7. for a kexec the program puts all of it into a session of the kernel, where
+ *    the supervisor finds it when it starts again. While no program runs, it
+ *    does that itself.
  *
  * It has one thread and little memory: it must not die.
  */
@@ -40,6 +43,7 @@
 #include "notify.h"
 #include "process.h"
 #include "runtime.h"
+#include "session.h"
 #include "store.h"
 #include "target.h"
 
@@ -60,7 +64,7 @@
 #define CLEAR_PAUSE_US 2000
 
 static const char help[] =
-	"Usage: kho run [--name N] [--timeout S] -- PROGRAM [ARGS]\n"
+	"Usage: kho run [--name N] [--timeout S] [--cold] -- PROGRAM [ARGS]\n"
 	"\n"
 	"Runs PROGRAM and keeps its state in custody: the memory that it preserves\n"
 	"and the sockets that it stores outlive it. A program that is killed, or ends\n"
@@ -69,12 +73,15 @@ static const char help[] =
 	"\n"
 	"Processes that a dead program leaves behind are killed.\n"
 	"\n"
+	"After a kexec with 'kho kexec' the program gets the state that N had before it.\n"
+	"\n"
 	"It stays in the foreground. SIGTERM, SIGINT, SIGHUP or SIGQUIT end it: the\n"
 	"program gets SIGTERM, and SIGKILL when that does not help. When it ends, or\n"
 	"the program ends with exit code 0, the state is gone.\n"
 	"\n"
 	"  --name N     name of the service (PROGRAM's file name)\n"
 	"  --timeout S  seconds from SIGTERM to SIGKILL (10)\n"
+	"  --cold       do not look for a state that came through a kexec\n"
 	"  --help       this text\n"
 	"\n"
 	"Exit: 0 when the program ended with 0 or as asked; its own exit code, or\n"
@@ -86,6 +93,7 @@ enum phase {
 	RUNNING, /* the program runs */
 	ORPHANED, /* it is dead; a successor may speak up until the deadline */
 	WAITING, /* it is started again at the deadline */
+	SUSPENDED, /* nothing is started, for there will be a kexec */
 	STOPPING, /* it has SIGTERM, and gets SIGKILL at the deadline */
 	ENDED,
 };
@@ -96,10 +104,12 @@ struct run {
 	struct store store;
 	int notify;
 	int signals;
+	int suspender; /* who asked for the suspension, until that ends; or -1 */
 	sigset_t old_mask;
 	struct rlimit old_limit;
 	unsigned int stop_ms;
 	bool allow_degraded; /* for the program that was asked for */
+	bool cold; /* whatever came through a kexec */
 
 	char *program; /* path */
 	int exe; /* its file, opened, so that it stays the same */
@@ -109,6 +119,7 @@ struct run {
 	int64_t deadline; /* ms, 0: none */
 	pid_t pid; /* of the program, 0: none */
 	bool ready; /* this program */
+	bool suspended; /* it stands still, and would not hear SIGTERM */
 	bool was_ready; /* this one or one before */
 	int64_t ready_at;
 	unsigned int starts;
@@ -215,6 +226,7 @@ static int start(struct run *run)
 	if (ret)
 		return ret;
 	run->pid = pid;
+	run->suspended = false;
 	run->starts++;
 	run->phase = RUNNING;
 	run->deadline = 0;
@@ -290,7 +302,7 @@ static void judge(struct run *run)
 {
 	char why[96];
 	bool asked = run->phase == STOPPING && WIFSIGNALED(run->status) &&
-		     WTERMSIG(run->status) != SIGKILL;
+		     (run->suspended || WTERMSIG(run->status) != SIGKILL);
 
 	clear_away();
 	describe_end(run->status, why, sizeof(why));
@@ -307,15 +319,20 @@ static void judge(struct run *run)
 	}
 }
 
-static void try_again(struct run *run)
+static void start_failed(struct run *run, int error)
 {
 	char why[128];
+
+	snprintf(why, sizeof(why), "cannot start: %s", strerror(-error));
+	restart_later(run, why);
+}
+
+static void try_again(struct run *run)
+{
 	int ret = start(run);
 
-	if (!ret)
-		return;
-	snprintf(why, sizeof(why), "cannot start: %s", strerror(-ret));
-	restart_later(run, why);
+	if (ret)
+		start_failed(run, ret);
 }
 
 static void stop(struct run *run, const struct signalfd_siginfo *info)
@@ -325,13 +342,13 @@ static void stop(struct run *run, const struct signalfd_siginfo *info)
 	/* What is in custody goes with it: whoever wonders shall know why. */
 	say("run: %s: SIG%s from process %u, ending %s", run->name,
 	    sigabbrev_np((int)info->ssi_signo), info->ssi_pid, run->program);
-	if (run->phase == WAITING) {
+	if (run->phase == WAITING || run->phase == SUSPENDED) {
 		end(run, 0);
 		return;
 	}
 	/* An orphan's deadline stays. */
 	if (run->pid) {
-		kill(run->pid, SIGTERM);
+		kill(run->pid, run->suspended ? SIGKILL : SIGTERM);
 		run->deadline = now_ms() + run->stop_ms;
 	}
 	run->phase = STOPPING;
@@ -399,6 +416,7 @@ static void adopt(struct run *run, pid_t pid)
 	run->allow_degraded = false;
 	run->pid = pid;
 	run->ready = false;
+	run->suspended = false;
 	run->starts++;
 	if (run->phase == STOPPING) {
 		kill(pid, SIGTERM);
@@ -447,6 +465,8 @@ static void obey(struct run *run, struct message *message)
 		adopt(run, message->main_pid);
 	if (message->ready && message->sender == run->pid)
 		on_ready(run);
+	if (message->suspended >= 0 && message->sender == run->pid)
+		run->suspended = message->suspended;
 	if (message->store || message->remove || message->main_pid ||
 	    message->ready)
 		write_status(run);
@@ -514,41 +534,76 @@ static void on_signals(struct run *run)
 }
 
 /*
- * Nothing runs: `kho update` brings another program. It has checked that the
- * program can read the state, and the program will again.
+ * `kho update` brings another program. It has checked that the program can read
+ * the state, and the program will again.
  */
-static void on_request(struct run *run)
+static void replace(struct run *run, struct request *request)
 {
-	int listener = store_find(&run->store, "kho-control");
-	struct replacement replacement;
 	struct kho_error err;
 	int exe, ret;
 
-	if (control_receive(listener, &replacement))
-		return;
-	exe = open(replacement.program, O_PATH | O_CLOEXEC);
+	exe = open(request->program, O_PATH | O_CLOEXEC);
 	if (exe < 0) {
-		kho_fail(&err, -errno, "%s: %s", replacement.program,
+		kho_fail(&err, -errno, "%s: %s", request->program,
 			 strerror(errno));
-		control_answer(&replacement, 0, &err);
+		control_answer(request, 0, &err);
 		return;
 	}
-	say("run: %s: replaced by %s on request", run->name,
-	    replacement.program);
-	set_program(run, exe, replacement.program, replacement.argv);
-	replacement.program = NULL;
-	replacement.argv = NULL;
-	run->allow_degraded = replacement.allow_degraded;
+	say("run: %s: replaced by %s on request", run->name, request->program);
+	set_program(run, exe, request->program, request->argv);
+	request->program = NULL;
+	request->argv = NULL;
+	run->allow_degraded = request->allow_degraded;
 	run->delay_ms = 0;
 	ret = start(run);
 	if (ret) {
 		kho_fail(&err, ret, "%s: cannot start: %s", run->program,
 			 strerror(-ret));
-		control_answer(&replacement, 0, &err);
+		control_answer(request, 0, &err);
 		restart_later(run, err.text);
 	} else {
-		control_answer(&replacement, run->pid, NULL);
+		control_answer(request, run->pid, NULL);
 	}
+}
+
+/* `kho kexec`: the state is as the program left it, and stays so. */
+static void suspend(struct run *run, struct request *request)
+{
+	struct json_object *left = must(json_object_new_object());
+	struct kho_error err;
+	int ret = session_give(request->session, &run->store, left, &err);
+
+	control_suspended(request, left, ret ? &err : NULL);
+	if (ret) {
+		close(request->sock);
+		return;
+	}
+	run->suspender = request->sock;
+	run->phase = SUSPENDED;
+	run->deadline = 0;
+}
+
+/* There is no kexec after all. The kernel needs a moment to let go of it. */
+static void resume(struct run *run)
+{
+	close(run->suspender);
+	run->suspender = -1;
+	run->phase = WAITING;
+	run->deadline = now_ms() + DELAY_FIRST_MS;
+}
+
+/* Nothing runs that could answer. */
+static void on_request(struct run *run)
+{
+	int listener = store_find(&run->store, "kho-control");
+	struct request request;
+
+	if (control_receive(listener, &request))
+		return;
+	if (request.program)
+		replace(run, &request);
+	else
+		suspend(run, &request);
 }
 
 static int timeout(const struct run *run)
@@ -563,6 +618,7 @@ static void supervise(struct run *run)
 	struct pollfd fds[] = { { .fd = run->signals, .events = POLLIN },
 				{ .fd = run->notify, .events = POLLIN },
 				{ .fd = run->store.epoll, .events = POLLIN },
+				{ .fd = -1, .events = POLLIN },
 				{ .fd = -1, .events = POLLIN } };
 
 	while (run->phase != ENDED) {
@@ -570,7 +626,8 @@ static void supervise(struct run *run)
 		fds[3].fd = run->phase == WAITING ?
 				    store_find(&run->store, "kho-control") :
 				    -1;
-		if (poll(fds, 4, timeout(run)) > 0) {
+		fds[4].fd = run->suspender;
+		if (poll(fds, 5, timeout(run)) > 0) {
 			if (fds[2].revents)
 				store_drop_dead(&run->store);
 			if (fds[1].revents)
@@ -579,6 +636,8 @@ static void supervise(struct run *run)
 				on_signals(run);
 			if (fds[3].revents && run->phase == WAITING)
 				on_request(run);
+			if (fds[4].revents && run->phase == SUSPENDED)
+				resume(run);
 		}
 		if (run->phase != ENDED && !timeout(run))
 			on_deadline(run);
@@ -651,6 +710,45 @@ static int prepare(struct run *run, struct kho_error *err)
 	return 0;
 }
 
+/* What came through a kexec. It is not to be lost with a program that fails. */
+static int take_session(struct run *run)
+{
+	struct kho_error err;
+	char with[16];
+	struct stat st;
+	int ret = session_take(run->name, &run->store, &err);
+	int arena = store_find(&run->store, "kho-arena");
+
+	if (ret < 0)
+		return fail("run: %s: what came through the kexec cannot be had: "
+			    "%s: --cold starts without it",
+			    run->name, err.text);
+	if (ret && arena >= 0 && !fstat(arena, &st))
+		say("run: %s: back from a kexec, with its %s", run->name,
+		    human_size((uint64_t)st.st_blocks * 512, with));
+	run->was_ready = ret;
+	return 0;
+}
+
+static int set_up(struct run *run)
+{
+	struct kho_error err;
+	int ret;
+
+	if (prepare(run, &err) || make_sockets(run, &err))
+		return fail("run: %s: %s", run->name, err.text);
+	ret = run->cold ? 0 : take_session(run);
+	if (ret)
+		return ret;
+	ret = start(run);
+	if (ret && !run->was_ready)
+		return fail("run: %s: cannot start: %s", run->program,
+			    strerror(-ret));
+	if (ret)
+		start_failed(run, ret);
+	return 0;
+}
+
 static int run_service(struct run *run)
 {
 	struct kho_error err;
@@ -658,20 +756,14 @@ static int run_service(struct run *run)
 
 	if (folder_create(&run->folder, run->name, &err))
 		return fail("run: %s", err.text);
-	if (prepare(run, &err) || make_sockets(run, &err)) {
-		folder_remove(&run->folder);
-		return fail("run: %s: %s", run->name, err.text);
+	ret = set_up(run);
+	if (!ret) {
+		supervise(run);
+		ret = run->code;
 	}
-	ret = start(run);
-	if (ret) {
-		folder_remove(&run->folder);
-		return fail("run: %s: cannot start: %s", run->program,
-			    strerror(-ret));
-	}
-	supervise(run);
 	folder_remove(&run->folder);
 	store_exit(&run->store);
-	return run->code;
+	return ret;
 }
 
 static int parse(struct run *run, int argc, char **argv, bool *helped)
@@ -679,6 +771,7 @@ static int parse(struct run *run, int argc, char **argv, bool *helped)
 	static const struct option options[] = {
 		{ "name", required_argument, NULL, 'n' },
 		{ "timeout", required_argument, NULL, 't' },
+		{ "cold", no_argument, NULL, 'c' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -694,6 +787,9 @@ static int parse(struct run *run, int argc, char **argv, bool *helped)
 				return fail_usage("run",
 						  "--timeout %s is not a number of seconds",
 						  optarg);
+			break;
+		case 'c':
+			run->cold = true;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -740,7 +836,7 @@ int cmd_run(int argc, char **argv)
 	bool helped = false;
 	int ret;
 
-	run = (struct run){ .stop_ms = STOP_MS, .notify = -1 };
+	run = (struct run){ .stop_ms = STOP_MS, .notify = -1, .suspender = -1 };
 	ret = parse(&run, argc, argv, &helped);
 	if (ret || helped)
 		return ret;

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/* The supervisor's store, into a session of the kernel and out of it again. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <kho/custody.h>
+
+#include "session.h"
+
+void session_name(const char *service, char name[KHO_SESSION_NAME_SIZE])
+{
+	snprintf(name, KHO_SESSION_NAME_SIZE, "kho:%s", service);
+}
+
+/* It is this process's socket, which the next one makes anew. */
+static bool is_control(const char *name)
+{
+	return !strcmp(name, "kho-control");
+}
+
+static void count_left(struct json_object *left, const char *name)
+{
+	struct json_object *count = json_object_object_get(left, name);
+
+	if (count)
+		json_object_int_inc(count, 1);
+	else
+		add_number(left, name, 1);
+}
+
+int session_give(int session, const struct store *store,
+		 struct json_object *left, struct kho_error *err)
+{
+	struct kho_custody_file *files =
+		must(calloc(store->n + 1, sizeof(*files)));
+	size_t n = 0;
+	int ret;
+
+	for (size_t i = 0; i < store->n; i++) {
+		const char *name = store->fds[i].name;
+
+		if (is_control(name))
+			continue;
+		/* Programs that use libkho have no such names. */
+		if (strlen(name) >= sizeof(files[n].name)) {
+			count_left(left, name);
+			continue;
+		}
+		strcpy(files[n].name, name);
+		files[n++].fd = store->fds[i].fd;
+	}
+	ret = kho_custody_save(session, 0, files, n, err);
+	for (size_t i = 0; !ret && i < n; i++)
+		if (files[i].error)
+			count_left(left, files[i].name);
+	free(files);
+	return ret;
+}
+
+/* Takes all of it, or nothing. */
+static int fill(int session, struct store *store, struct kho_error *err)
+{
+	struct kho_custody_file *files;
+	size_t n;
+	int ret = kho_custody_load(session, 0, &files, &n, err);
+
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < n; i++) {
+		if (ret)
+			close(files[i].fd);
+		else
+			ret = store_add(store, files[i].name, files[i].fd, err);
+	}
+	free(files);
+	return ret;
+}
+
+int session_take(const char *service, struct store *store,
+		 struct kho_error *err)
+{
+	char name[KHO_SESSION_NAME_SIZE];
+	struct kho_error why;
+	int session, ret;
+
+	session_name(service, name);
+	session = kho_session_retrieve(name, err);
+	/* No device, none for us, or no such session: nothing came. */
+	if (session == -ENOENT || session == -ENODEV || session == -ENXIO ||
+	    session == -EACCES || session == -EPERM)
+		return 0;
+	if (session < 0)
+		return session;
+	ret = fill(session, store, err);
+	if (!ret && kho_session_finish(session, &why))
+		say("run: %s: %s", service, why.text);
+	close(session);
+	return ret ? ret : 1;
+}
