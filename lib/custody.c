@@ -18,8 +18,10 @@
 #include "crc32c.h"
 #include "private.h"
 
+/* A program that goes through no kexec does not need it of its successor. */
 KHO_COMPONENT(custody, .read = { 1, KHO_CUSTODY_VERSION },
-	      .write = { 1, KHO_CUSTODY_VERSION }, .deps = { "arena" });
+	      .write = { 1, KHO_CUSTODY_VERSION }, .deps = { "arena" },
+	      .flags = KHO_COMPONENT_STRUCTURE);
 
 bool fd_name_ok(const char *name)
 {

@@ -970,10 +970,14 @@ def suspend():
     """suspend: what is no session is refused, and the service serves on"""
     memfd = os.memfd_create('no session')
     manifest = json.loads(kho('manifest', '--json', V1, code=0).stdout)
-    without = {**manifest, 'components': [c for c in manifest['components']
-                                          if c['name'] != 'tally']}
+    without = {name: {**manifest, 'components': [
+        c for c in manifest['components'] if c['name'] != name]}
+               for name in ('tally', 'custody')}
     with Service() as s:
         s.ask('add 3')
+        # Only on the way through a kexec it is needed.
+        path = file('without.json', json.dumps(without['custody']).encode())
+        kho('check', s.name, path, code=0)
         for fds, more, error, text in (
                 ([], {}, errno.EINVAL, 'no session'),
                 ([memfd], {}, errno.ENOTTY, 'not a session'),
@@ -981,8 +985,10 @@ def suspend():
                 ([memfd], {'manifest': manifest, 'target': 'next'},
                  errno.ENOTTY, 'not a session'),
                 ([memfd], {'manifest': {}}, errno.EBADMSG, ''),
-                ([memfd], {'manifest': without, 'target': 'next'},
-                 errno.EPROTONOSUPPORT, 'next cannot take the state over')):
+                ([memfd], {'manifest': without['tally'], 'target': 'next'},
+                 errno.EPROTONOSUPPORT, 'next cannot take the state over'),
+                ([memfd], {'manifest': without['custody'], 'target': 'next'},
+                 errno.EPROTONOSUPPORT, 'custody')):
             sock, answer = control(f'{RUN}/{s.name}',
                                    {'request': 'suspend', **more}, *fds)
             assert answer['result'] == 'aborted', answer
