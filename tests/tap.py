@@ -19,6 +19,19 @@ def diag(text):
         print('# ' + line[:2000], flush=True)
 
 
+def wrong(find, skip):
+    """A test of a function that yields what is wrong, or returns None where it
+    cannot run: @skip says why."""
+    def test():
+        found = find()
+        if found is None:
+            raise Skip(skip)
+        found = '\n'.join(found)
+        assert not found, found
+    test.__doc__ = find.__doc__
+    return test
+
+
 def main(tests, names=(), missing='', after=lambda: None):
     """Run the tests, or those of these names, and exit: 1 if one failed.
 

@@ -9,6 +9,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
+
 ROOT = os.path.abspath(os.path.dirname(__file__) + '/../..')
 CC = sys.argv[1:]
 
@@ -223,24 +226,17 @@ def compilers_agree(tree):
             if code]
 
 
-def main():
-    tests = [locked, complete, widened, widened_and_bumped, other_versions,
-             embedded, same_size, no_change, new_and_gone, not_understood,
-             compilers_agree]
-    failed = False
-    print(f'1..{len(tests)}')
-    for n, test in enumerate(tests, 1):
+def in_a_tree(test):
+    """The test, with a tree of its own."""
+    def find():
         with tempfile.TemporaryDirectory() as folder:
-            problems = test(Tree(folder))
-            if problems is None:
-                print(f'ok {n} - {test.__doc__} # SKIP gcc or clang is missing')
-                continue
-            problems = list(problems)
-        print(f'{"not " if problems else ""}ok {n} - {test.__doc__}')
-        for problem in problems:
-            print('# ' + problem.rstrip().replace('\n', '\n# '))
-        failed |= bool(problems)
-    sys.exit(failed)
+            found = test(Tree(folder))
+            return found if found is None else list(found)
+    find.__doc__ = test.__doc__
+    return tap.wrong(find, 'gcc or clang is missing')
 
 
-main()
+tap.main([in_a_tree(test) for test in
+          (locked, complete, widened, widened_and_bumped, other_versions,
+           embedded, same_size, no_change, new_and_gone, not_understood,
+           compilers_agree)])

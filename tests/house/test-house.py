@@ -8,6 +8,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
+
 ROOT = os.path.abspath(os.path.dirname(__file__) + '/../..')
 SPDX = 'SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause'
 CC, LIBKHO = sys.argv[1], os.path.abspath(sys.argv[2])
@@ -116,22 +119,6 @@ def formatted():
     return [run.stderr] if run.returncode else []
 
 
-def main():
-    os.chdir(ROOT)
-    tests = [spdx, headers_alone, abi_includes, exports, formatted]
-    failed = False
-    print(f'1..{len(tests)}')
-    for n, test in enumerate(tests, 1):
-        problems = test()
-        if problems is None:
-            print(f'ok {n} - {test.__doc__} # SKIP no clang-format')
-            continue
-        problems = list(problems)
-        print(f'{"not " if problems else ""}ok {n} - {test.__doc__}')
-        for problem in problems:
-            print('# ' + problem.rstrip().replace('\n', '\n# '))
-        failed |= bool(problems)
-    sys.exit(failed)
-
-
-main()
+os.chdir(ROOT)
+tap.main([tap.wrong(test, 'no clang-format') for test in
+          (spdx, headers_alone, abi_includes, exports, formatted)])
