@@ -546,6 +546,7 @@ void kho_close(struct kho *kho)
 {
 	if (!kho)
 		return;
+	suspension_exit(kho);
 	tree_exit(kho);
 	pages_exit(kho);
 	fds_exit(kho);

@@ -68,7 +68,7 @@ static int find_end(const struct kho_arena_view *view, uint64_t *end,
 			       "arena: damaged: a page is preserved at %#llx, behind its end",
 			       (unsigned long long)extent.end);
 	*end = (extent.end + CHUNK_SIZE - 1) & ~(CHUNK_SIZE - 1);
-	return ret;
+	return ret == -EFAULT || ret == -ELOOP ? -EBADMSG : ret;
 }
 
 static int copy_piece(int from, int to, off_t at, size_t len, void *buf)
@@ -100,8 +100,10 @@ static int copy_data(int from, int to, off_t end)
 
 	while (!ret && (at = lseek(from, at, SEEK_DATA)) >= 0 && at < end) {
 		hole = lseek(from, at, SEEK_HOLE);
-		if (hole < 0)
+		if (hole < 0) {
+			ret = -errno;
 			break;
+		}
 		if (hole > end)
 			hole = end;
 		for (size_t len; !ret && at < hole; at += (off_t)len) {

@@ -51,9 +51,11 @@ static size_t receive_text(int sock, char *buf, int *fd)
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,
 			      .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
+			      /* Its padding would have room for another. */
+			      .msg_controllen = CMSG_LEN(sizeof(int)) };
 	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	/* One without a text can have a fd, too. */
+	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(c), sizeof(int));
@@ -228,6 +230,7 @@ static int serve_suspend(struct kho *kho, struct json_object *request,
 					  .to = manifest,
 					  .allow_degraded = how->allow_degraded,
 					  .profile = how->profile,
+					  .custodian = true,
 					  .report = &report,
 					  .files = &files,
 					  .n_files = &n,
@@ -242,15 +245,11 @@ static int serve_suspend(struct kho *kho, struct json_object *request,
 	return ret;
 }
 
-/*
- * Whoever asked for it holds the connection until the kexec, or gives it up. A
- * custodian who wants us to end need not wait: nothing here will react.
- */
+/* Whoever asked for it holds the connection until the kexec, or gives it up. */
 static void wait_and_resume(struct kho *kho, int sock)
 {
 	struct pollfd pfd = { .fd = sock, .events = POLLIN };
 
-	notify_send("X_KHO_SUSPENDED=1\n");
 	while (poll(&pfd, 1, -1) < 0 && errno == EINTR)
 		;
 	notify_send("X_KHO_SUSPENDED=0\n");
@@ -356,6 +355,9 @@ static int handle(struct kho *kho, int sock)
 	if (ret)
 		json_object_object_add(answer, "error",
 				       json_object_new_string(err.text));
+	/* Before anybody acts on it: a custodian who stops us need not wait. */
+	if (!strcmp(result, "suspended"))
+		notify_send("X_KHO_SUSPENDED=1\n");
 	reply(sock, answer);
 	json_object_put(answer);
 	json_object_put(request);

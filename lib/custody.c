@@ -191,6 +191,7 @@ static int check_entries(const struct kho_custody_index *index,
 			 struct kho_error *err)
 {
 	static const char zeros[KHO_CUSTODY_NAME_SIZE];
+	size_t arenas = 0;
 
 	for (uint32_t i = 0; i < index->count; i++) {
 		const char *name = index->entries[i].name;
@@ -201,8 +202,13 @@ static int check_entries(const struct kho_custody_index *index,
 			return kho_fail(err, -EBADMSG,
 					"custody: the index is damaged: file %u has no name",
 					i);
+		arenas += !strcmp(name, KHO_CUSTODY_ARENA);
 	}
-	return 0;
+	return arenas > 1 ?
+		       kho_fail(err, -EBADMSG,
+				"custody: the index is damaged: %zu files are named %s",
+				arenas, KHO_CUSTODY_ARENA) :
+		       0;
 }
 
 int custody_read_index(int fd, struct kho_custody_index **result,
@@ -270,7 +276,11 @@ static int load_files(int session, const struct kho_custody_index *index,
 			while (*n)
 				close(files[--*n].fd);
 			free(files);
-			return fd;
+			return fd != -ENOENT ?
+				       fd :
+				       kho_fail(err, -EBADMSG,
+						"custody: %s is not in the session, although the index says so",
+						entry->name);
 		}
 		strcpy(files[*n].name, entry->name);
 		files[*n].fd = fd;

@@ -62,7 +62,7 @@ static struct kho_check_opts check_opts(const struct kho_update_opts *opts)
 	};
 }
 
-/* @through: how the state gets there. */
+/* @through: how the state gets there, a component; NULL: of no concern to it. */
 static int check(struct kho *kho, const struct kho_manifest *writer,
 		 const struct kho_manifest *to, const char *through,
 		 const struct kho_check_opts *opts, struct kho_report **report,
@@ -84,11 +84,13 @@ static int check(struct kho *kho, const struct kho_manifest *writer,
 	used = more;
 	memset(&used[n], 0, 2 * sizeof(*used));
 	add_used(&used[n], "the arena", "arena", kho->super->version);
-	add_used(&used[n + 1], "the handover", through,
-		 kho_component_find(through)->desc->write.max);
+	if (through)
+		add_used(&used[n + 1], "the handover", through,
+			 kho_component_find(through)->desc->write.max);
 	snprintf(from, sizeof(from), "arena generation %llu",
 		 (unsigned long long)kho->super->generation);
-	ret = kho_check_state(used, n + 2, from, writer, to, opts, report);
+	ret = kho_check_state(used, n + (through ? 2 : 1), from, writer, to,
+			      opts, report);
 	free(used);
 	return ret ? kho_fail(err, ret, "update: out of memory") : 0;
 }
@@ -125,6 +127,12 @@ int kho_preflight(struct kho *kho, const struct kho_manifest *to,
 	return preflight(kho, to, "update", opts, report, err);
 }
 
+/* What a message begins with. */
+static const char *doing(const struct negotiation *n)
+{
+	return n->through ? n->through : "suspend";
+}
+
 int negotiation_preflight(struct kho *kho, struct negotiation *n,
 			  struct kho_report **report, struct kho_error *err)
 {
@@ -138,7 +146,7 @@ int negotiation_preflight(struct kho *kho, struct negotiation *n,
 		return 0;
 	kho_report_summary(n->report, summary, sizeof(summary));
 	return kho_fail(err, -EPROTONOSUPPORT,
-			"%s: %s cannot take the state over: %s", n->through,
+			"%s: %s cannot take the state over: %s", doing(n),
 			n->to->target, summary);
 }
 
@@ -292,7 +300,7 @@ static int begin(struct kho *kho, struct negotiation *n, struct kho_error *err)
 	if (!ret)
 		return 0;
 	cancel(kho, n);
-	return kho_fail(err, ret, "%s: negotiation: %s", n->through,
+	return kho_fail(err, ret, "%s: negotiation: %s", doing(n),
 			strerror(-ret));
 }
 
@@ -317,7 +325,7 @@ static int finish(struct kho *kho, struct negotiation *n, struct kho_error *err)
 		kho_report_summary(report, summary, sizeof(summary));
 		ret = kho_fail(err, -EPROTONOSUPPORT,
 			       "%s: %s cannot take over what was added at freeze: %s",
-			       n->through, n->to->target, summary);
+			       doing(n), n->to->target, summary);
 	}
 	kho_report_free(report);
 	return ret;
@@ -351,7 +359,7 @@ int negotiation_freeze(struct kho *kho, struct negotiation *n,
 	if (ret) {
 		cancel(kho, n);
 		return kho_fail(err, ret, "%s: this program cannot freeze: %s",
-				n->through, strerror(-ret));
+				doing(n), strerror(-ret));
 	}
 	n->froze = true;
 	ret = finish(kho, n, err);

@@ -284,7 +284,8 @@ int instances_each(struct kho *kho, const struct kho_component *component,
 
 /*
  * negotiate.c: what is agreed with a successor
- * @through: the component that says how the state gets to it
+ * @through: the component that says how the state gets to it; NULL: others see
+ *           to that
  * @to: its manifest
  * @opts: consent and pins
  * @report: of the preflight
@@ -308,6 +309,9 @@ int negotiation_freeze(struct kho *kho, struct negotiation *n,
 /* After that: the successor does not take over, serve on. */
 void negotiation_thaw(struct kho *kho, struct negotiation *n);
 void negotiation_exit(struct negotiation *n);
+
+/* suspend.c */
+void suspension_exit(struct kho *kho);
 
 /* fds.c */
 void fds_init(struct kho *kho);

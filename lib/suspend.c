@@ -79,6 +79,13 @@ static void suspension_free(struct suspension *suspension)
 	free(suspension);
 }
 
+void suspension_exit(struct kho *kho)
+{
+	if (kho->suspension)
+		suspension_free(kho->suspension);
+	kho->suspension = NULL;
+}
+
 /* The caller's, for ours is needed until the end. */
 static struct kho_report *copy_report(const struct kho_report *report)
 {
@@ -117,7 +124,7 @@ static int suspend(struct kho *kho, int session, uint64_t token,
 		return kho_fail(err, -ENOMEM, "suspend: out of memory");
 	negotiation = &suspension->negotiation;
 	*negotiation = (struct negotiation){
-		.through = "custody",
+		.through = opts->custodian ? NULL : "custody",
 		.to = to,
 		.opts = &how,
 	};
@@ -131,6 +138,9 @@ static int suspend(struct kho *kho, int session, uint64_t token,
 		if (ret)
 			negotiation_thaw(kho, negotiation);
 	}
+	/* What is undone has no more use for these. */
+	negotiation->to = NULL;
+	negotiation->opts = NULL;
 	if (ret)
 		suspension_free(suspension);
 	else
@@ -149,6 +159,8 @@ int kho_suspend(struct kho *kho, int session, uint64_t token,
 	opts = opts ? opts : &defaults;
 	if (opts->report)
 		*opts->report = NULL;
+	if (opts->files)
+		*opts->files = NULL;
 	if (!kho->ready)
 		ret = kho_fail(&err, -EROFS,
 			       "suspend: this program is not ready itself");
@@ -189,8 +201,9 @@ void kho_resume(struct kho *kho)
 		return;
 	for (int i = 0; i < RELEASE_TRIES && !released(kho); i++)
 		poll(NULL, 0, RELEASE_PAUSE_MS);
-	kho->suspension = NULL;
 	negotiation_thaw(kho, &suspension->negotiation);
-	suspension_free(suspension);
+	/* The kernel has made memory of its holes. */
+	pages_trim(kho);
+	suspension_exit(kho);
 	__atomic_store_n(&kho->updating, false, __ATOMIC_RELEASE);
 }

@@ -94,6 +94,8 @@ int kho_custody_load(int session, uint64_t token,
  * @allow_degraded: consent that it goes on without optional components that it
  *                  cannot read
  * @profile: versions to write; NULL: none are pinned
+ * @custodian: somebody else will take the files out of the session and give them
+ *             to the program, as ``kho run`` does: @to need not know how
  * @report: the preflight's report, NULL when it did not come that far; free
  *          with kho_report_free(); may be NULL
  * @files: the program's files and what became of them, the arena first; to
@@ -105,6 +107,7 @@ struct kho_suspend_opts {
 	const struct kho_manifest *to;
 	bool allow_degraded;
 	const struct kho_profile *profile;
+	bool custodian;
 	struct kho_report **report;
 	struct kho_custody_file **files;
 	size_t *n_files;

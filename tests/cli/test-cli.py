@@ -959,11 +959,19 @@ def inspect_live():
 
 def control(folder, request, *fds):
     """A connection to a service's control socket, and the answer."""
+    text = json.dumps(request).encode() if request else b''
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sock.settimeout(PATIENCE)
     sock.connect(f'{folder}/control')
-    socket.send_fds(sock, [json.dumps(request).encode()], fds)
+    socket.send_fds(sock, [text], fds)
     return sock, json.loads(sock.recv(1 << 20))
+
+
+def received(pid):
+    """How many of the fds that are no session a process has open."""
+    fds = f'/proc/{pid}/fd'
+    return sum('no session' in os.readlink(f'{fds}/{fd}')
+               for fd in os.listdir(fds))
 
 
 def suspend():
@@ -975,7 +983,7 @@ def suspend():
                for name in ('tally', 'custody')}
     with Service() as s:
         s.ask('add 3')
-        # Only on the way through a kexec it is needed.
+        # How it gets through a kexec is kho run's business.
         path = file('without.json', json.dumps(without['custody']).encode())
         kho('check', s.name, path, code=0)
         for fds, more, error, text in (
@@ -988,7 +996,7 @@ def suspend():
                 ([memfd], {'manifest': without['tally'], 'target': 'next'},
                  errno.EPROTONOSUPPORT, 'next cannot take the state over'),
                 ([memfd], {'manifest': without['custody'], 'target': 'next'},
-                 errno.EPROTONOSUPPORT, 'custody')):
+                 errno.ENOTTY, 'not a session')):
             sock, answer = control(f'{RUN}/{s.name}',
                                    {'request': 'suspend', **more}, *fds)
             assert answer['result'] == 'aborted', answer
@@ -996,6 +1004,10 @@ def suspend():
             assert text in answer['error'], answer
             assert s.number() == 3
             sock.close()
+        sock, answer = control(f'{RUN}/{s.name}', None, memfd)
+        assert answer['errno'] == errno.EINVAL, answer
+        sock.close()
+        assert received(s.pid()) == 0
         s.ask('add 1')
         assert s.number() == 4
     os.close(memfd)
@@ -1016,12 +1028,16 @@ exec {V1} "$@"
         file('broken')
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: s.status()['state'] == 'restarting')
-        for fds, error in ([], errno.EINVAL), ([memfd], errno.ENOTTY):
-            sock, answer = control(f'{RUN}/{s.name}', {'request': 'suspend'},
-                                   *fds)
+        request = {'request': 'suspend'}
+        for what, fds, error in (
+                (request, [], errno.EINVAL), (request, [memfd], errno.ENOTTY),
+                (request, [memfd, memfd], errno.ENOTTY),
+                (None, [memfd], errno.EINVAL)):
+            sock, answer = control(f'{RUN}/{s.name}', what, *fds)
             assert answer['result'] == 'aborted', answer
             assert answer['errno'] == error, answer
             sock.close()
+        assert received(s.run.pid) == 0
         os.unlink(broken)
         s.serving(pid)
         assert s.number() == 5

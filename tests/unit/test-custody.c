@@ -10,6 +10,8 @@
 
 #include <kho/arena.h>
 #include <kho/custody.h>
+#include <kho/manifest.h>
+#include <kho/tracker.h>
 #include <kho/tree.h>
 
 #include "arena.h"
@@ -108,6 +110,27 @@ static void lengths(void **state)
 	refused(INDEX_SIZE, -EBADMSG, "4294967295 files");
 }
 
+/* All else is right. */
+static void too_many(void **state)
+{
+	const size_t n = KHO_CUSTODY_FILES_MAX + 1;
+	size_t size = sizeof(good.index) + n * sizeof(good.index.entries[0]);
+	struct kho_custody_index *index = calloc(1, size), *got;
+	int fd = make_memfd();
+
+	(void)state;
+	assert_non_null(index);
+	*index = good.index;
+	index->count = (uint32_t)n;
+	for (size_t i = 0; i < n; i++)
+		strcpy(index->entries[i].name, "x");
+	checksum(index);
+	assert_int_equal(write(fd, index, size), size);
+	assert_int_equal(custody_read_index(fd, &got, &why), -EBADMSG);
+	free(index);
+	close(fd);
+}
+
 static void bits(void **state)
 {
 	struct kho_custody_index *index;
@@ -140,6 +163,10 @@ static void contents(void **state)
 	name[4] = '\0';
 	checksum(&good.index);
 	refused(INDEX_SIZE, -EBADMSG, "file 1 has no name");
+	make_good(NULL);
+	strcpy(good.index.entries[2].name, "kho-arena");
+	checksum(&good.index);
+	refused(INDEX_SIZE, -EBADMSG, "2 files are named kho-arena");
 	make_good(NULL);
 	good.index.version = 2;
 	checksum(&good.index);
@@ -225,27 +252,132 @@ static void check_arena(int fd, size_t used, bool touched)
 static void copies(void **state)
 {
 	static const unsigned int shifts[] = { 12, 14, 16 };
+	static char pages[2 * 65536];
 
 	(void)state;
 	for (size_t i = 0; i < 6; i++) {
 		bool touched = i % 2;
 		int fd = make_arena(shifts[i / 2], 4, false, touched), copy;
-		size_t before, after;
+		size_t before, after, end;
 		void *bytes = arena_copy(fd, &before), *same;
 
 		assert_int_equal(arena_compact(fd, &copy, &why), 0);
 		assert_true(copy >= 0);
 		assert_true(arena_size(copy) < arena_size(fd) / 8);
+		end = arena_size(copy);
 		same = arena_copy(fd, &after);
 		assert_int_equal(before, after);
 		assert_memory_equal(bytes, same, before);
 		check_arena(copy, 4, touched);
+		close(copy);
+		/* What is idle, right behind, can have memory for a while. */
+		assert_int_equal(pread(fd, pages, 65536, (off_t)end - 65536),
+				 65536);
+		assert_int_equal(pwrite(fd, pages, sizeof(pages),
+					(off_t)end - 65536),
+				 sizeof(pages));
+		assert_int_equal(arena_compact(fd, &copy, &why), 0);
+		assert_int_equal(arena_size(copy), end);
 		check_arena(fd, 4, touched);
 		free(bytes);
 		free(same);
 		close(copy);
 		close(fd);
 	}
+}
+
+/* Where the last folio, and the last page of the tracker, are. */
+struct last {
+	uint64_t folio, node;
+};
+
+static int see_folio(uint64_t phys, unsigned int order, void *arg)
+{
+	struct last *last = arg;
+
+	(void)order;
+	if (phys > last->folio)
+		last->folio = phys;
+	return 0;
+}
+
+static int see_node(uint64_t phys, void *arg)
+{
+	struct last *last = arg;
+
+	if (phys > last->node)
+		last->node = phys;
+	return 0;
+}
+
+static struct last find_last(int fd)
+{
+	struct last last = { 0 };
+	const struct kho_tracker_walk walk = { see_folio, see_node, &last };
+	struct kho_arena_view *view;
+	struct kho_arena_info info;
+	struct kho_state *state;
+
+	assert_int_equal(kho_arena_view(fd, &view, NULL), 0);
+	assert_int_equal(kho_arena_view_info(view, &info, NULL), 0);
+	assert_int_equal(kho_state_read(kho_arena_view_mem(view), info.fdt,
+					info.fdt_size, &state, NULL),
+			 0);
+	assert_int_equal(kho_tracker_walk(kho_arena_view_mem(view),
+					  state->tracker, &walk, NULL),
+			 0);
+	free(state);
+	kho_arena_view_close(view);
+	return last;
+}
+
+/* Some folios of many, anywhere, are preserved. */
+static int make_random(void)
+{
+	int fd = make_memfd();
+	struct kho *kho = arena_attach(fd, 12, 4096 * MIB);
+	void *folios[256];
+
+	for (size_t i = 0; i < 256; i++) {
+		folios[i] = kho_alloc_folio(kho, (unsigned int)(rnd() % 11));
+		assert_non_null(folios[i]);
+		if (rnd() % 32 == 0)
+			assert_int_equal(kho_preserve_folio(kho, folios[i]), 0);
+	}
+	assert_int_equal(kho_ready(kho), 0);
+	kho_close(kho);
+	kho = arena_attach(fd, 0, 4096 * MIB);
+	assert_int_equal(kho_ready(kho), 0);
+	kho_close(kho);
+	return fd;
+}
+
+/* The tracker's own pages are in use as well, sometimes behind all else. */
+static void nodes(void **state)
+{
+	int behind = 0, copied = 0;
+
+	(void)state;
+	for (int i = 0; i < 60; i++) {
+		int fd = make_random(), copy;
+		struct last last = find_last(fd);
+
+		assert_int_equal(arena_compact(fd, &copy, &why), 0);
+		behind += copy >= 0 && last.node >> 21 > last.folio >> 21;
+		if (copy >= 0) {
+			struct kho *kho = arena_attach(copy, 0, 4096 * MIB);
+
+			assert_true(arena_size(copy) > last.node);
+			assert_true(arena_size(copy) > last.folio);
+			kho_close(kho);
+			close(copy);
+			copied++;
+		}
+		close(fd);
+	}
+	print_message("# %d copies, %d with a node behind all folios\n", copied,
+		      behind);
+	assert_true(copied > 0);
 }
 
 /* A copy would take more memory than the holes do. */
@@ -296,6 +428,26 @@ static void thaw(struct kho *kho, void *arg)
 	thaws++;
 }
 
+/* Whoever attaches to the session itself has to know how. */
+static void successors(struct kho *kho, int session)
+{
+	struct kho_suspend_opts how = { .err = &why };
+	struct kho_manifest *manifest;
+	size_t i = 0;
+
+	assert_int_equal(kho_manifest_self(&manifest), 0);
+	how.to = manifest;
+	assert_int_equal(kho_suspend(kho, session, 0, &how), -ENOTTY);
+	while (strcmp(manifest->entries[i].desc.name, "custody") != 0)
+		i++;
+	manifest->entries[i].desc.read = (struct kho_range){ 2, 2 };
+	assert_int_equal(kho_suspend(kho, session, 0, &how), -EPROTONOSUPPORT);
+	assert_non_null(strstr(why.text, "custody"));
+	how.custodian = true;
+	assert_int_equal(kho_suspend(kho, session, 0, &how), -ENOTTY);
+	kho_manifest_free(manifest);
+}
+
 static void no_session(void **state)
 {
 	const struct kho_attach_opts opts = { .max_size = 64 * MIB,
@@ -320,6 +472,7 @@ static void no_session(void **state)
 	assert_non_null(kho_alloc_preserve(kho, 4 * MIB));
 	kho_resume(kho);
 	assert_int_equal(thaws, 2);
+	successors(kho, other);
 	kho_close(kho);
 	assert_int_equal(kho_attach_session(&kho, other, 0, &opts), -ENOTTY);
 	assert_int_equal(kho_attach_session(&kho, -1, 0, &opts), -EBADF);
@@ -357,14 +510,17 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(accepted, make_good),
 		cmocka_unit_test_setup(lengths, make_good),
+		cmocka_unit_test_setup(too_many, make_good),
 		cmocka_unit_test_setup(bits, make_good),
 		cmocka_unit_test_setup(contents, make_good),
 		cmocka_unit_test(copies),
+		cmocka_unit_test(nodes),
 		cmocka_unit_test(no_copies),
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(no_session),
 		cmocka_unit_test(bad_files),
 	};
 
+	seed_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,7 +37,8 @@ static struct json_object *receive(int sock, int *fd)
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,
 			      .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
+			      /* Its padding would have room for another. */
+			      .msg_controllen = CMSG_LEN(sizeof(int)) };
 	struct cmsghdr *c;
 	ssize_t len;
 
@@ -45,8 +46,9 @@ static struct json_object *receive(int sock, int *fd)
 	    pfd.revents & POLLHUP)
 		return NULL;
 	len = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (len <= 0)
+	if (len < 0)
 		return NULL;
+	/* One without a text can have a fd, too. */
 	c = CMSG_FIRSTHDR(&msg);
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(c), sizeof(int));

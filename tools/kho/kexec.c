@@ -169,14 +169,22 @@ static int load(const struct kexec *kexec, struct kho_error *err)
 	return ret;
 }
 
-static int execute(struct kho_error *err)
+/* Whoever reboots by other means is not to get it. */
+static void unload(void)
+{
+	syscall(SYS_kexec_file_load, -1, -1, 0, NULL,
+		(unsigned long)KEXEC_FILE_UNLOAD);
+}
+
+/* Returns only when that fails. */
+static void execute(struct kho_error *err)
 {
 	sync();
 	reboot(LINUX_REBOOT_CMD_KEXEC);
-	return kho_fail(err, -errno,
-			"loaded, but not executed: %s: what is preserved is as "
-			"it was, see the kernel's log",
-			strerror(errno));
+	kho_fail(err, -errno,
+		 "loaded, but not executed: %s: what is preserved is as "
+		 "it was, see the kernel's log",
+		 strerror(errno));
 }
 
 /* Can the next kernel take over? 0: go on; otherwise the exit code. */
@@ -249,18 +257,18 @@ static _Noreturn void hold(void)
 static int suspend_and_execute(struct kexec *kexec)
 {
 	int ret = suspend_services(&kexec->services, kexec->force, &kexec->err);
+	int code = ret ? EXIT_NO : EXIT_UNKNOWN;
 
-	if (ret) {
-		suspend_undo(&kexec->services);
-		return EXIT_NO;
-	}
-	ret = suspend_intact(&kexec->services, &kexec->err);
+	if (!ret)
+		ret = suspend_intact(&kexec->services, &kexec->err);
 	if (!ret && kexec->hold)
 		hold();
 	if (!ret)
-		ret = execute(&kexec->err);
+		execute(&kexec->err);
 	suspend_undo(&kexec->services);
-	return EXIT_UNKNOWN;
+	if (ret)
+		unload();
+	return code;
 }
 
 static int run(struct kexec *kexec)

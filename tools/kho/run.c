@@ -720,8 +720,8 @@ static int take_session(struct run *run)
 	int arena = store_find(&run->store, "kho-arena");
 
 	if (ret < 0)
-		return fail("run: %s: what came through the kexec cannot be had: "
-			    "%s: --cold starts without it",
+		return fail("run: %s: what came through a kexec: %s; --cold starts "
+			    "without",
 			    run->name, err.text);
 	if (ret && arena >= 0 && !fstat(arena, &st))
 		say("run: %s: back from a kexec, with its %s", run->name,

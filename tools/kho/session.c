@@ -94,9 +94,17 @@ int session_take(const char *service, struct store *store,
 		return 0;
 	if (session < 0)
 		return session;
-	ret = fill(session, store, err);
-	if (!ret && kho_session_finish(session, &why))
+	ret = fill(session, store, &why);
+	/* It was given up, and the kexec came before the last who had it noticed. */
+	if (ret == -ENOENT)
+		say("run: %s: nothing was saved for it before the kexec",
+		    service);
+	if ((!ret || ret == -ENOENT) && kho_session_finish(session, &why))
 		say("run: %s: %s", service, why.text);
+	/* That finishes it, whatever is in there. */
 	close(session);
-	return ret ? ret : 1;
+	if (ret && ret != -ENOENT)
+		return kho_fail(err, ret, "it cannot be read, and is lost: %s",
+				why.text);
+	return !ret;
 }

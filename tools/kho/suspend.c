@@ -87,27 +87,15 @@ static int find_services(struct suspend *suspend, struct kho_error *err)
 	return 0;
 }
 
-static bool is_known(const struct suspend *suspend, const char *name)
-{
-	for (size_t i = 0; i < suspend->n; i++)
-		if (!strcmp(suspend->services[i].service.name, name))
-			return true;
-	return false;
-}
-
 int suspend_check(struct suspend *suspend, struct kho_error *err)
 {
 	char summary[KHO_ERROR_SIZE / 2];
 	struct kho_report *report;
-	int ret = find_services(suspend, err);
+	int ret = 0;
 
 	for (size_t i = 0; !ret && i < suspend->n_next; i++) {
 		const struct next *next = &suspend->next[i];
 
-		if (!is_known(suspend, next->name))
-			return kho_fail(err, -ENOENT,
-					"--next %s: there is no such service: see 'kho list'",
-					next->name);
 		ret = check_service(next->name, next->manifest, &suspend->how,
 				    &report, err);
 		if (ret)
@@ -212,11 +200,12 @@ static void say_left(const struct suspended *one)
 int suspend_services(struct suspend *suspend, bool force, struct kho_error *err)
 {
 	struct kho_error why;
+	int ret = find_services(suspend, err);
 
-	for (size_t i = 0; i < suspend->n; i++) {
+	for (size_t i = 0; !ret && i < suspend->n; i++) {
 		struct suspended *one = &suspend->services[i];
-		int ret = suspend_one(suspend, one, &why);
 
+		ret = suspend_one(suspend, one, &why);
 		if (!ret) {
 			say_left(one);
 			continue;
@@ -227,8 +216,9 @@ int suspend_services(struct suspend *suspend, bool force, struct kho_error *err)
 					why.text);
 		say("kexec: %s: forced: its state is lost: %s",
 		    one->service.name, why.text);
+		ret = 0;
 	}
-	return 0;
+	return ret;
 }
 
 int suspend_intact(const struct suspend *suspend, struct kho_error *err)

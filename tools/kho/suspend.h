@@ -41,13 +41,13 @@ int suspend_add_next(struct suspend *suspend, const char *text,
 		     struct kho_error *err);
 
 /*
- * Looks for the services, and checks those that another program goes on for.
- * Nothing happens to them yet. -EPROTONOSUPPORT: that one cannot.
+ * Checks the services that another program goes on for. Nothing happens to them
+ * yet. -EPROTONOSUPPORT: that one cannot.
  */
 int suspend_check(struct suspend *suspend, struct kho_error *err);
 
 /*
- * Puts each into a session: they stand still until suspend_undo(), or until
+ * Puts each that is there now into a session: they stand still until suspend_undo(), or until
  * this process ends. What stays behind is said.
  * @force: go on without one that cannot be, and say that
  */
