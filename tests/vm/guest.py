@@ -3,25 +3,31 @@
 
 The initramfs is made here: a static busybox, the programs that a test wants
 with the libraries that they need, and an init that waits for commands. It is
-the same after a kexec, so a test goes on where the next kernel boots.
+the same after a kexec, so a test goes on where the next kernel boots. A test
+can bring an init of its own that runs COMMANDS at some time.
 """
 import base64
 import os
+import pathlib
 import re
 import select
 import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, os.path.dirname(__file__) + '/..')
+import tap
 
 ROOT = os.path.abspath(os.path.dirname(__file__) + '/../..')
 CMDLINE = 'console=ttyS0 kho=on liveupdate=on panic=-1 quiet'
 # Under emulation, on a busy machine.
 PATIENCE = int(os.environ.get('KHO_VM_PATIENCE', 300))
 
-INIT = '''#!/bin/sh
+MOUNTS = '''
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -30,6 +36,8 @@ mount -t debugfs debugfs /sys/kernel/debug
 mount -t tmpfs tmp /tmp
 mkdir -p /run
 ip link set lo up 2>/dev/null
+'''
+COMMANDS = '''
 stty -echo -onlcr 2>/dev/null </dev/ttyS0
 echo "@ready $(cut -d' ' -f1 /proc/sys/kernel/random/boot_id)"
 while read -r line; do
@@ -44,13 +52,43 @@ class Gone(Exception):
     """The guest has ended."""
 
 
-def kernel(name='bzImage-7.3.4-kho'):
+# ---- its kernel ----
+
+# The image of CURRENT, if this machine's user has a wish.
+OWN = os.environ.get('KHO_VM_KERNEL')
+# What scripts/vm-kernel makes.
+CACHE = os.path.join(os.environ.get('XDG_CACHE_HOME') or
+                     os.path.expanduser('~/.cache'), 'kho-tools')
+FOLDERS = [*([os.path.dirname(os.path.abspath(OWN))] if OWN else []),
+           os.path.abspath(ROOT + '/../shared/vm'), CACHE]
+
+
+def find():
+    """The names of three kernels, for kernel() and below /boot: the one that
+    is tested; one that neither reads its state nor is read by it; one of an
+    earlier series. There need not be such a file."""
+    found = {}
+    for folder in filter(os.path.isdir, FOLDERS):
+        for name in os.listdir(folder):
+            m = re.fullmatch(r'bzImage-(\d+)\.(\d+)\.(\d+)-kho', name)
+            if m:
+                found[tuple(map(int, m.groups()))] = name
+    version = max(found, default=())
+    newest = found.get(version, 'kernel with KHO')
+    older = max((v for v in found if v[:2] < version[:2]), default=None)
+    return (os.path.basename(OWN) if OWN else newest,
+            newest + '-next' if found else 'next kernel',
+            found.get(older, 'older kernel'))
+
+
+CURRENT, NEXT, OLDER = find()
+
+
+def kernel(name=CURRENT):
     """The image to boot, None when there is none on this machine."""
-    cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-    wanted = os.environ.get('KHO_VM_KERNEL')
-    for path in ([wanted] if wanted and name == 'bzImage-7.3.4-kho' else
-                 [f'{ROOT}/../shared/vm/{name}', f'{cache}/kho-tools/{name}']):
-        if path and os.path.exists(path):
+    own = OWN and name == os.path.basename(OWN)
+    for path in [OWN] if own else [f'{f}/{name}' for f in FOLDERS]:
+        if os.path.exists(path):
             return os.path.abspath(path)
     return None
 
@@ -61,7 +99,8 @@ def missing():
         if not shutil.which(tool):
             return f'no {tool}'
     if not kernel():
-        return 'no kernel with KHO: see KHO_VM_KERNEL'
+        return 'no kernel with KHO: make one with scripts/vm-kernel, or name ' \
+               'it in KHO_VM_KERNEL'
     return None
 
 
@@ -93,9 +132,22 @@ def libraries(program):
     return found
 
 
-def initramfs(programs, kernels=()):
-    """The archive's bytes. @programs go to /bin, @kernels to /boot."""
-    files = {'init': (0o100755, INIT.encode())}
+def text(content, mode=0o644):
+    return stat.S_IFREG | mode, content.encode()
+
+
+def script(content):
+    return text('#!/bin/sh\n' + content, 0o755)
+
+
+def link(to):
+    return stat.S_IFLNK | 0o777, to.encode()
+
+
+def initramfs(programs, kernels=(), extra=None):
+    """The archive's bytes. @programs go to /bin, @kernels to /boot; @extra is
+    more, {path: (mode, bytes)}, and its folders come along."""
+    files = {'init': script(MOUNTS + COMMANDS)}
 
     def add(path, source):
         with open(source, 'rb') as f:
@@ -105,13 +157,17 @@ def initramfs(programs, kernels=()):
                    'run'):
         files[folder] = 0o040755, b''
     add('bin/busybox', shutil.which('busybox'))
-    files['bin/sh'] = stat.S_IFLNK | 0o777, b'busybox'
+    files['bin/sh'] = link('busybox')
     for program in programs:
         add('bin/' + os.path.basename(program), program)
         for name, source in libraries(program).items():
             add(name[1:] if name[0] == '/' else 'lib/' + name, source)
     for image in kernels:
         add('boot/' + os.path.basename(image), image)
+    for path, what in (extra or {}).items():
+        for parent in reversed(list(pathlib.PurePath(path).parents)[:-1]):
+            files.setdefault(str(parent), (0o040755, b''))
+        files[path] = what
     return cpio(files)
 
 
@@ -186,6 +242,32 @@ class Guest:
             raise AssertionError(f'{command}: exit {code}: {output}')
         return output
 
+    def put(self, path, data):
+        """A file of the guest, in lines that a terminal takes."""
+        self.run(f': >{path}')
+        for at in range(0, len(data), 2000):
+            piece = base64.b64encode(data[at:at + 2000]).decode()
+            self.run(f'echo {piece} | base64 -d >>{path}')
+
+    def pack(self):
+        """/tmp/initrd: what this kernel was booted with, which has no copy."""
+        self.run("cd / && find . -xdev ! -path './run/*' | "
+                 'cpio -o -H newc >/tmp/initrd')
+
+    def kexec(self, image, options=''):
+        """What kho kexec says before the next kernel is there."""
+        self.pack()
+        self.send(f'kho kexec --initrd /tmp/initrd --reuse-cmdline {options} '
+                  f'/boot/{image}')
+        if self.expect(rb'@(ready|done) (\S+)\r?\n')[1] == b'done':
+            raise AssertionError('no kexec: ' + self.before.decode())
+        new = self.log[:self.seen].split()[-1].decode()
+        assert new != self.boot
+        self.boot = new
+        said = self.before.decode(errors='replace').replace('\r', '')
+        self.run(f'ln -sf {image} /boot/vmlinuz-$(uname -r)')
+        return said
+
     def monitor(self, command):
         """A command to QEMU itself."""
         sock = socket.socket(socket.AF_UNIX)
@@ -199,3 +281,16 @@ class Guest:
             prompts = answer.count(b'(qemu) ')
         sock.close()
         return answer.decode(errors='replace')
+
+
+def boot(programs, image=CURRENT, kernels=(CURRENT,), memory='512M',
+         extra=None):
+    """A guest that has these programs, and kernels to go on with."""
+    images = sorted({image, *kernels})
+    paths = [kernel(name) for name in images]
+    if not all(paths):
+        raise tap.Skip(f'no {" or ".join(images)}')
+    machine = Guest(kernel(image), initramfs(programs, paths, extra), memory)
+    # Where the running kernel's image is looked for.
+    machine.run(f'ln -sf {image} /boot/vmlinuz-$(uname -r)')
+    return machine

@@ -2,14 +2,17 @@
 /*
  * A program of the guest that uses /dev/liveupdate:
  *
- *   sessions make NAME [TOKEN:SIZE:SEALS:POSITION]...   and keep them until killed
- *   sessions take NAME [TOKEN:SIZE:SEALS:POSITION]...   compare them, and finish
+ *   sessions make <LIST   make these sessions, and keep them until killed
+ *   sessions take <LIST   retrieve them, compare them, and finish
  *
- * A file's content follows from its token. Numbers are as strtoull() reads
- * them. Says what is wrong on standard error.
+ * A line of LIST is a session, NAME [FILE]..., and a FILE is a memfd:
+ * TOKEN:SIZE[:SEALS[:POSITION[:HOLES]]], in numbers as strtoull() reads them.
+ * Each HOLESth page, from the first on, is not written; 0: all are. In a NAME,
+ * %41 is the byte 0x41. Says what is wrong on standard error.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,10 +46,10 @@ struct finish_arg {
 };
 
 struct file {
-	uint64_t token, size, seals, position;
+	uint64_t token, size, seals, position, holes;
 };
 
-#define CHUNK 65536
+#define PAGE 4096
 
 static void die(const char *what)
 {
@@ -56,45 +59,59 @@ static void die(const char *what)
 
 static struct file parse(const char *text)
 {
-	struct file file;
+	struct file file = { 0 };
+	uint64_t *const numbers[] = { &file.token, &file.size, &file.seals,
+				      &file.position, &file.holes };
 	char *end;
 
-	file.token = strtoull(text, &end, 0);
-	file.size = strtoull(end + 1, &end, 0);
-	file.seals = strtoull(end + 1, &end, 0);
-	file.position = strtoull(end + 1, &end, 0);
+	for (size_t i = 0; i < 5; i++) {
+		*numbers[i] = strtoull(text, &end, 0);
+		if (*end != ':')
+			break;
+		text = end + 1;
+	}
 	return file;
 }
 
-/* Byte number @at of a file: the test knows the rule too. */
-static uint8_t byte_at(uint64_t token, uint64_t at)
+/*
+ * What is in a page of a file: the token, the page's number, and a tail that is
+ * the same in all, or this would take long under emulation. NULL: a hole. The
+ * test knows the rule too.
+ */
+static const void *content(const struct file *file, uint64_t number)
 {
-	return (uint8_t)((at * 31 + (at >> 12) * 7 + token) & 0xff);
+	static union {
+		uint64_t head[2];
+		uint8_t bytes[PAGE];
+	} page;
+
+	if (file->holes && number % file->holes == 0)
+		return NULL;
+	for (size_t i = sizeof(page.head); i < PAGE && !page.bytes[PAGE - 1];
+	     i++)
+		page.bytes[i] = (uint8_t)(i * 31);
+	page.head[0] = file->token;
+	page.head[1] = number;
+	return &page;
 }
 
-static void fill(uint8_t *buf, uint64_t token, uint64_t at, size_t len)
+/* Of the page at @at. */
+static size_t length(const struct file *file, uint64_t at)
 {
-	for (size_t i = 0; i < len; i++)
-		buf[i] = byte_at(token, at + i);
-}
-
-static size_t chunk(const struct file *file, uint64_t at)
-{
-	return file->size - at < CHUNK ? file->size - at : CHUNK;
+	return file->size - at < PAGE ? file->size - at : PAGE;
 }
 
 static int make_file(const struct file *file)
 {
-	static uint8_t buf[CHUNK];
 	int fd = memfd_create("file", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	if (fd < 0)
-		die("memfd_create");
-	for (uint64_t at = 0; at < file->size; at += CHUNK) {
-		size_t len = chunk(file, at);
+	if (fd < 0 || ftruncate(fd, (off_t)file->size))
+		die("memfd");
+	for (uint64_t at = 0; at < file->size; at += PAGE) {
+		const void *page = content(file, at / PAGE);
+		size_t len = length(file, at);
 
-		fill(buf, file->token, at, len);
-		if (pwrite(fd, buf, len, (off_t)at) != (ssize_t)len)
+		if (page && pwrite(fd, page, len, (off_t)at) != (ssize_t)len)
 			die("write");
 	}
 	if (fcntl(fd, F_ADD_SEALS, (int)file->seals))
@@ -105,7 +122,8 @@ static int make_file(const struct file *file)
 
 static void compare(int fd, const struct file *file)
 {
-	static uint8_t want[CHUNK], got[CHUNK];
+	static const uint8_t hole[PAGE];
+	static uint8_t got[PAGE];
 
 	errno = EBADMSG;
 	if (lseek(fd, 0, SEEK_CUR) != (off_t)file->position)
@@ -114,72 +132,83 @@ static void compare(int fd, const struct file *file)
 		die("size");
 	if (fcntl(fd, F_GET_SEALS) != (int)file->seals)
 		die("seals");
-	for (uint64_t at = 0; at < file->size; at += CHUNK) {
-		size_t len = chunk(file, at);
+	for (uint64_t at = 0; at < file->size; at += PAGE) {
+		const void *page = content(file, at / PAGE);
+		size_t len = length(file, at);
 
-		fill(want, file->token, at, len);
 		if (pread(fd, got, len, (off_t)at) != (ssize_t)len ||
-		    memcmp(want, got, len) != 0)
+		    memcmp(got, page ?: hole, len) != 0)
 			die("content");
 	}
 }
 
-static int session(const char *name, unsigned long request)
+static void parse_name(const char *text, char *name)
 {
-	struct session_arg arg = { .size = sizeof(arg) };
-	int device = open("/dev/liveupdate", O_RDWR | O_CLOEXEC);
+	unsigned int byte;
 
-	if (device < 0)
-		die("/dev/liveupdate");
-	strncpy(arg.name, name, sizeof(arg.name) - 1);
-	if (ioctl(device, request, &arg))
-		die(name);
-	close(device);
-	return arg.fd;
-}
-
-static void make(int argc, char **argv)
-{
-	int fd = session(argv[0], CREATE_SESSION);
-
-	for (int i = 1; i < argc; i++) {
-		struct file file = parse(argv[i]);
-		struct fd_arg arg = { sizeof(arg), make_file(&file),
-				      file.token };
-
-		if (ioctl(fd, PRESERVE_FD, &arg))
-			die("PRESERVE_FD");
+	for (size_t i = 0; *text && i < 63; i++) {
+		if (sscanf(text, "%%%2x", &byte) == 1) {
+			name[i] = (char)byte;
+			text += 3;
+		} else {
+			name[i] = *text++;
+		}
 	}
-	puts("made");
-	fflush(stdout);
-	pause();
 }
 
-static void take(int argc, char **argv)
+/* @text: the session and its files, as in a line. */
+static void do_session(int device, bool make, char *text)
 {
+	struct session_arg session = { .size = sizeof(session) };
 	struct finish_arg finish = { .size = sizeof(finish) };
-	int fd = session(argv[0], RETRIEVE_SESSION);
+	const char *word = strtok(text, " ");
 
-	for (int i = 1; i < argc; i++) {
-		struct file file = parse(argv[i]);
-		struct fd_arg arg = { sizeof(arg), -1, file.token };
+	if (!word)
+		return;
+	parse_name(word, session.name);
+	if (ioctl(device, make ? CREATE_SESSION : RETRIEVE_SESSION, &session))
+		die(word);
+	while ((word = strtok(NULL, " "))) {
+		struct file file = parse(word);
+		struct fd_arg arg = { .size = sizeof(arg),
+				      .token = file.token };
 
-		if (ioctl(fd, RETRIEVE_FD, &arg))
-			die("RETRIEVE_FD");
-		compare(arg.fd, &file);
+		if (make)
+			arg.fd = make_file(&file);
+		if (ioctl(session.fd, make ? PRESERVE_FD : RETRIEVE_FD, &arg))
+			die(word);
+		if (!make)
+			compare(arg.fd, &file);
+		close(arg.fd);
 	}
-	if (ioctl(fd, FINISH, &finish))
+	if (make)
+		return;
+	if (ioctl(session.fd, FINISH, &finish))
 		die("FINISH");
-	puts("taken");
+	close(session.fd);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc < 3)
+	bool make = argc == 2 && !strcmp(argv[1], "make");
+	int device = open("/dev/liveupdate", O_RDWR | O_CLOEXEC);
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t len;
+
+	if (argc != 2 || (!make && strcmp(argv[1], "take") != 0))
 		return 2;
-	if (!strcmp(argv[1], "make"))
-		make(argc - 2, argv + 2);
-	else
-		take(argc - 2, argv + 2);
+	if (device < 0)
+		die("/dev/liveupdate");
+	while ((len = getline(&line, &size, stdin)) > 0) {
+		line[len - (line[len - 1] == '\n')] = 0;
+		do_session(device, make, line);
+	}
+	free(line);
+	close(device);
+	puts(make ? "made" : "taken");
+	fflush(stdout);
+	if (make)
+		pause();
 	return 0;
 }
