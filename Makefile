@@ -30,6 +30,7 @@ check-gcc check-clang check-asan check-tsan:
 check-vm:
 	@scripts/setup build demo test
 	@scripts/build gcc
+	@scripts/vm-kernel
 	@meson test -C build/gcc --no-rebuild --suite vm --print-errorlogs
 
 bench:
@@ -60,7 +61,7 @@ help:
 	@echo 'make demo      see a server being updated under load (installs what is missing)'
 	@echo 'make check     all tests: gcc, clang, ASan+UBSan, TSan (installs what is missing)'
 	@echo 'make check-X   the tests of one build: gcc, clang, asan, tsan'
-	@echo 'make check-vm   only the tests with real kernels in QEMU'
+	@echo 'make check-vm  the tests with real kernels in QEMU (compiles kernels if there are none)'
 	@echo 'make bench     a release build and its benchmarks'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make install   a release build into PREFIX ($(PREFIX)), below DESTDIR'

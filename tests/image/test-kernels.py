@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 """Real kernels as TARGETs: test-kernels.py KHO
 
-Kernels with KHO are taken from the folder of KHO_VM_KERNEL, or from shared/vm
-beside the checkout; Debian's are downloaded once, by apt, from the mirror that
-this machine uses, into ~/.cache/kho-tools. What is not there is skipped.
+Kernels with KHO are those of tests/vm; Debian's are downloaded once, by apt,
+from the mirror that this machine uses, into ~/.cache/kho-tools. What is not
+there is skipped.
 """
 import json
 import os
@@ -16,14 +16,14 @@ import tarfile
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(__file__) + '/..')
+sys.path[:0] = [os.path.dirname(__file__) + up for up in ('/..', '/../vm')]
+import debian
+import guest
 import tap
 
 KHO = os.path.abspath(sys.argv[1])
-ROOT = os.path.abspath(os.path.dirname(__file__) + '/../..')
 DIR = tempfile.mkdtemp(prefix='kho-kernels-')
-CACHE = os.path.join(os.environ.get('XDG_CACHE_HOME') or
-                     os.path.expanduser('~/.cache'), 'kho-tools/kernels')
+CACHE = guest.CACHE + '/kernels'
 # Seconds for all downloads together.
 PATIENCE = 240
 MISSING = 'was built without CONFIG_KEXEC_HANDOVER'
@@ -68,18 +68,9 @@ def versions(document):
 
 # Kernels with KHO
 
-def with_kho(name):
-    """The path of a kernel; None: there is none of that name."""
-    own = os.environ.get('KHO_VM_KERNEL')
-    folder = os.path.dirname(own) if own else f'{ROOT}/../shared/vm'
-    path = f'{folder}/{name}'
-    return os.path.normpath(path) if os.path.exists(path) else None
-
-
 def kho_manifests():
     """kernels with KHO: what they understand"""
-    found = [p for p in map(with_kho, ('bzImage-7.2.13-kho',
-                                       'bzImage-7.3.4-kho')) if p]
+    found = [p for p in map(guest.kernel, (guest.OLDER, guest.CURRENT)) if p]
     if not found:
         raise tap.Skip('no kernel with KHO here')
     for path in found:
@@ -92,8 +83,8 @@ def kho_manifests():
 
 def kho_checks():
     """a kernel with KHO to its neighbours: only what changed is refused"""
-    old, new, other = map(with_kho, ('bzImage-7.2.13-kho', 'bzImage-7.3.4-kho',
-                                     'bzImage-7.3.4-kho-next'))
+    old, new, other = map(guest.kernel,
+                          (guest.OLDER, guest.CURRENT, guest.NEXT))
     if not old or not new or not other:
         raise tap.Skip('no kernels with KHO here')
     kho('check', old, new, code=0)
@@ -109,82 +100,10 @@ def kho_checks():
 
 # Debian's kernels
 
-def mirror():
-    """Where this machine has Debian's packages from; None: nowhere."""
-    if not shutil.which('apt-get'):
-        return None
-    done = subprocess.run(
-        ['apt-get', 'indextargets', '--format', '$(LABEL) $(REPO_URI)',
-         'Identifier: Packages'], capture_output=True, text=True)
-    found = [line.split()[1] for line in done.stdout.splitlines()
-             if line.startswith('Debian ')]
-    return found[0] if found else None
-
-
-class Apt:
-    """apt with a configuration of its own: other releases and architectures."""
-
-    def __init__(self):
-        self.end = time.monotonic() + PATIENCE
-        self.ready = None
-        self.env = {**os.environ, 'APT_CONFIG': f'{DIR}/apt/apt.conf'}
-
-    def run(self, *args):
-        left = max(1, self.end - time.monotonic())
-        try:
-            done = subprocess.run(args, cwd=DIR, env=self.env, timeout=left,
-                                  capture_output=True, text=True)
-        except subprocess.TimeoutExpired:
-            return None
-        return None if done.returncode else done.stdout
-
-    def update(self):
-        if self.ready is not None:
-            return self.ready
-        self.ready = False
-        uri = mirror()
-        if not uri:
-            return False
-        for folder in 'lists/partial', 'cache/archives/partial':
-            os.makedirs(f'{DIR}/apt/{folder}')
-        with open(f'{DIR}/apt/status', 'w'):
-            pass
-        suites = {}
-        for _, suite, arch, _ in DEBIAN:
-            suites.setdefault(suite, set()).add(arch)
-        with open(f'{DIR}/apt/sources.list', 'w') as f:
-            for suite, arches in suites.items():
-                f.write(f'deb [signed-by=/usr/share/keyrings/'
-                        f'debian-archive-keyring.gpg '
-                        f'arch={",".join(sorted(arches))}] {uri} {suite} main\n')
-        with open(f'{DIR}/apt/apt.conf', 'w') as f:
-            f.write(f'Dir::State "{DIR}/apt";\n'
-                    f'Dir::State::status "{DIR}/apt/status";\n'
-                    f'Dir::Cache "{DIR}/apt/cache";\n'
-                    f'Dir::Etc::sourcelist "{DIR}/apt/sources.list";\n'
-                    'Dir::Etc::sourceparts "-";\n'
-                    'Acquire::Languages "none";\nAcquire::Retries "0";\n'
-                    'Acquire::http::Timeout "10";\n'
-                    'APT::Sandbox::User "root";\n'
-                    'APT::Architectures { "amd64"; "arm64"; };\n')
-        self.ready = self.run('apt-get', 'update') is not None
-        return self.ready
-
-    def newest(self, pattern, arch):
-        names = self.run('apt-cache', 'pkgnames') or ''
-        found = [m for m in re.finditer(rf'^{pattern}(:{arch})?$', names, re.M)]
-        return max((m[1] for m in found), default=None, key=lambda v: [
-            int(n) for n in re.findall(r'\d+', v)])
-
-    def download(self, package):
-        if self.run('apt-get', 'download', package) is None:
-            return None
-        name = package.split(':')[0]
-        debs = [f for f in os.listdir(DIR) if f.startswith(f'{name}_')]
-        return f'{DIR}/{debs[0]}' if debs else None
-
-
-APT = Apt()
+SUITES = {}
+for _, suite, arch, _ in DEBIAN:
+    SUITES.setdefault(suite, set()).add(arch)
+APT = debian.Apt(DIR + '/apt', SUITES, PATIENCE)
 
 
 def extract(deb, pattern, to):
@@ -217,9 +136,10 @@ def fetch(arch, patterns):
     """The same, downloaded if need be."""
     if cached(patterns[0]):
         return cached(patterns[0])
-    version = APT.update() and APT.newest(patterns[0], arch)
-    if not version:
+    versions = APT.update() and APT.names(patterns[0], arch)
+    if not versions:
         return None
+    version = versions[-1]
     image, config = f'{CACHE}/vmlinuz-{version}', f'{CACHE}/config-{version}'
     os.makedirs(CACHE, exist_ok=True)
     packages = [re.sub(r'\(.*\)', lambda _: version, patterns[0])] + \
@@ -236,7 +156,7 @@ def fetch(arch, patterns):
     return cached(patterns[0])
 
 
-def debian(arch, patterns):
+def judge(arch, patterns):
     found = fetch(arch, patterns)
     if not found:
         raise tap.Skip('not in the cache, and not to be had from a '
@@ -254,16 +174,15 @@ def debian(arch, patterns):
 
 def debian_test(what, arch, patterns):
     def test():
-        return debian(arch, patterns)
+        return judge(arch, patterns)
     test.__doc__ = f'Debian: {what}'
     return test
 
 
 def matrix():
     """everyone to everyone"""
-    paths = [p for p in map(with_kho, ('bzImage-7.2.13-kho',
-                                       'bzImage-7.3.4-kho',
-                                       'bzImage-7.3.4-kho-next')) if p]
+    paths = [p for p in map(guest.kernel,
+                            (guest.OLDER, guest.CURRENT, guest.NEXT)) if p]
     n_kho = len(paths)
     for _, _, _, patterns in DEBIAN:
         paths += (cached(patterns[0]) or ())[:1]
