@@ -47,8 +47,8 @@ int suspend_add_next(struct suspend *suspend, const char *text,
 int suspend_check(struct suspend *suspend, struct kho_error *err);
 
 /*
- * Puts each that is there now into a session: they stand still until suspend_undo(), or until
- * this process ends. What stays behind is said.
+ * Puts each that is there now into a session: they stand still until
+ * suspend_undo(), or until this process ends. What stays behind is said.
  * @force: go on without one that cannot be, and say that
  */
 int suspend_services(struct suspend *suspend, bool force,
