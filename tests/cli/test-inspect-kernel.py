@@ -348,14 +348,23 @@ def running():
     assert inspect('running', env=env)['root'] == root
     os.makedirs(f'{debug}/in/sub_fdts')
     put('in/fdt', Core(SMALL).data[Core(SMALL).at(0x22a0000):][:285])
-    put('in/sub_fdts/kexec-metadata',
-        struct.pack('<I65sI', 1, b'7.2.13', 41))
+    kexecs = want['kernel']['metadata']['kexecs'] - 1
+
+    def came(number):
+        put('in/sub_fdts/kexec-metadata',
+            struct.pack('<I65sI', 1, b'7.2.13', number))
+    came(kexecs)
     got = inspect('running', env=env)['kernel']['incoming']
     assert got == {'compatible': 'kho-v4',
                    'subtrees': ['LUO', 'kexec-metadata'],
-                   'metadata': {'release': '7.2.13', 'kexecs': 41}}, got
+                   'metadata': {'release': '7.2.13', 'kexecs': kexecs}}, got
     shown = kho('inspect', 'running', env=env, code=0).stdout
-    assert 'from 7.2.13, kexec 41' in shown and 'are gone' in shown, shown
+    assert f'from 7.2.13, kexec {kexecs}' in shown and 'are gone' in shown, shown
+    # Nor is what a kernel before that one had left in memory.
+    came(kexecs + 1)
+    assert 'only what came in' in kho('inspect', 'running', env=env,
+                                      code=2).stderr
+    came(kexecs)
     # What came in is not what goes out.
     put('in/fdt', core.data[at:at + root['size']])
     assert 'only what came in' in kho('inspect', 'running', env=env,

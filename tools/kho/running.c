@@ -206,6 +206,31 @@ static bool is_incoming(const struct kernel *kernel,
 }
 
 /*
+ * Is it older than what came in: one of the kernels before, whose pages nobody
+ * has used yet? The metadata count the kernels.
+ */
+static bool is_older(const struct kernel *kernel,
+		     const struct kho_core_root *root)
+{
+	struct kho_linux_metadata metadata;
+	struct kho_state *state;
+	bool older = false;
+
+	if (!kernel->incoming.kexecs ||
+	    kho_state_read(kernel->mem, root->phys, root->size, &state, NULL))
+		return false;
+	for (size_t i = 0; i < state->n; i++)
+		if (!strcmp(state->subtrees[i].name,
+			    KHO_KEXEC_METADATA_SUBTREE) &&
+		    !kho_linux_metadata(kernel->mem, state->subtrees[i].phys,
+					state->subtrees[i].size, &metadata,
+					NULL))
+			older = metadata.kexecs <= kernel->incoming.kexecs;
+	free(state);
+	return older;
+}
+
+/*
  * A kernel that was given a state has no out/fdt (Linux 7.3): look through all
  * of its memory.
  */
@@ -216,7 +241,8 @@ static int search_root(struct kernel *kernel, struct kho_error *err)
 	int ret = kho_core_find(kernel->core, roots, &n, err);
 
 	for (size_t i = 0; !ret && i < n; i++) {
-		if (!roots[i].readable || is_incoming(kernel, &roots[i]))
+		if (!roots[i].readable || is_incoming(kernel, &roots[i]) ||
+		    is_older(kernel, &roots[i]))
 			continue;
 		kernel->root = roots[i];
 		return 0;
@@ -303,6 +329,8 @@ int kernel_read_running(const struct kernel_options *options,
 		return debugfs_fail("out/scratch_phys", ret, err);
 	free(text);
 	ret = open_kcore(kernel, err);
+	if (!ret)
+		read_incoming(kernel);
 	if (!ret && options->fdt)
 		ret = kho_core_root(kernel->core, options->fdt, &kernel->root,
 				    err);
@@ -316,7 +344,6 @@ int kernel_read_running(const struct kernel_options *options,
 		return ret;
 	}
 	read_scratch(kernel);
-	read_incoming(kernel);
 	kernel_follow(kernel, options);
 	return 0;
 }
