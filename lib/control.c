@@ -167,7 +167,7 @@ static int read_manifest(struct json_object *request,
 		return 0;
 	text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
 	return kho_manifest_parse(text, strlen(text),
-				  get_string(request, "target"), manifest, err);
+				  get_string(value, "target"), manifest, err);
 }
 
 /* Could this program hand over to one with the manifest in the request? */

@@ -3,7 +3,6 @@
  * Files with names in a session of the kernel, see abi/custody.h. The index is
  * read with suspicion: another program wrote it, under another kernel.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,18 +21,6 @@
 KHO_COMPONENT(custody, .read = { 1, KHO_CUSTODY_VERSION },
 	      .write = { 1, KHO_CUSTODY_VERSION }, .deps = { "arena" },
 	      .flags = KHO_COMPONENT_STRUCTURE);
-
-bool fd_name_ok(const char *name)
-{
-	size_t len = strnlen(name, KHO_CUSTODY_NAME_SIZE);
-
-	if (len == 0 || len == KHO_CUSTODY_NAME_SIZE)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
-			return false;
-	return true;
-}
 
 static size_t index_size(size_t n)
 {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Open files that go to the successor, and into custody. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -29,6 +30,18 @@ void fds_exit(struct kho *kho)
 	free(fds->in.fds);
 	free(fds->out.fds);
 	free(fds->place);
+}
+
+bool fd_name_ok(const char *name)
+{
+	size_t len = strnlen(name, KHO_CUSTODY_NAME_SIZE);
+
+	if (len == 0 || len == KHO_CUSTODY_NAME_SIZE)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))
+			return false;
+	return true;
 }
 
 static void forget(struct fd_list *list, size_t i)

@@ -226,7 +226,6 @@ int arena_resize(struct kho *kho, uint64_t size);
 int arena_compact(int fd, int *copy, struct kho_error *err);
 
 /* custody.c: files in a session of the kernel */
-bool fd_name_ok(const char *name);
 int custody_read_index(int fd, struct kho_custody_index **index,
 		       struct kho_error *err);
 
@@ -316,6 +315,7 @@ void suspension_exit(struct kho *kho);
 /* fds.c */
 void fds_init(struct kho *kho);
 void fds_exit(struct kho *kho);
+bool fd_name_ok(const char *name);
 int fds_put_in(struct kho *kho, const char *name, int fd, bool stored);
 int fds_snapshot(struct kho *kho, struct named_fd **list, size_t *n);
 /* Tell custody of all that it is to keep. */

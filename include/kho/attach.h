@@ -51,11 +51,10 @@ struct kho;
  * @flags: KHO_ARENA_*, KHO_ALLOW_DEGRADED
  * @freeze: called by kho_update() and kho_suspend() before the state is handed
  *          over: make it final, and change nothing until @unfreeze or exit.
- *          @report has the
- *          version that was negotiated for each component in use; what it
- *          writes from here on is in these (see kho_version()). Afterwards the
- *          components' convert callbacks run. Returns 0, or a negative errno
- *          to refuse. Optional
+ *          @report has the version that was negotiated for each component in
+ *          use; what it writes from here on is in these (see kho_version()).
+ *          Afterwards the components' convert callbacks run. Returns 0, or a
+ *          negative errno to refuse. Optional
  * @unfreeze: called when the handover was aborted after @freeze, and what was
  *            converted is converted back: serve on. Optional
  * @arg: passed to both, and to the components' callbacks

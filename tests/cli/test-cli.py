@@ -978,7 +978,7 @@ def suspend():
     """suspend: what is no session is refused, and the service serves on"""
     memfd = os.memfd_create('no session')
     manifest = json.loads(kho('manifest', '--json', V1, code=0).stdout)
-    without = {name: {**manifest, 'components': [
+    without = {name: {**manifest, 'target': 'next', 'components': [
         c for c in manifest['components'] if c['name'] != name]}
                for name in ('tally', 'custody')}
     with Service() as s:
@@ -986,16 +986,18 @@ def suspend():
         # How it gets through a kexec is kho run's business.
         path = file('without.json', json.dumps(without['custody']).encode())
         kho('check', s.name, path, code=0)
+        shown = kho('check', s.name, V2, code=0).stdout
+        assert shown.startswith(f'compatible: {s.name} -> {V2}\n'), shown
         for fds, more, error, text in (
                 ([], {}, errno.EINVAL, 'no session'),
                 ([memfd], {}, errno.ENOTTY, 'not a session'),
                 ([memfd, memfd], {}, errno.ENOTTY, 'not a session'),
-                ([memfd], {'manifest': manifest, 'target': 'next'},
+                ([memfd], {'manifest': manifest},
                  errno.ENOTTY, 'not a session'),
                 ([memfd], {'manifest': {}}, errno.EBADMSG, ''),
-                ([memfd], {'manifest': without['tally'], 'target': 'next'},
+                ([memfd], {'manifest': without['tally']},
                  errno.EPROTONOSUPPORT, 'next cannot take the state over'),
-                ([memfd], {'manifest': without['custody'], 'target': 'next'},
+                ([memfd], {'manifest': without['custody']},
                  errno.ENOTTY, 'not a session')):
             sock, answer = control(f'{RUN}/{s.name}',
                                    {'request': 'suspend', **more}, *fds)

@@ -217,8 +217,8 @@ static int check_kernel(struct kexec *kexec)
 		fflush(stdout);
 		if (!kexec->force) {
 			kho_fail(&kexec->err, -EPROTONOSUPPORT,
-				 "%s: refused: nothing has happened: %s",
-				 kexec->image, summary);
+				 "%s: refused: nothing has happened",
+				 kexec->image);
 			return EXIT_NO;
 		}
 	}

@@ -124,7 +124,6 @@ static struct json_object *make_request(const struct suspend *suspend,
 	if (next) {
 		text = must(kho_manifest_json(next->manifest));
 		add_json(json, "manifest", must(json_tokener_parse(text)));
-		add_text(json, "target", next->manifest->target);
 		free(text);
 	}
 	return json;
