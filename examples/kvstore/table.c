@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include <kho/pages.h>
+#include <kho/tree.h>
 
 #include "list.h"
 #include "table.h"

@@ -3,7 +3,7 @@
  * DOC: Kernel images
  *
  * A kernel is a program whose manifest can be read from its file, like any
- * other: kho_manifest_read() takes an x86 bzImage, a vmlinux, an arm64 Image,
+ * other: kho_target_read() takes an x86 bzImage, a vmlinux, an arm64 Image,
  * an EFI zboot image and a UKI, packed with gzip, xz, lzma, zstd, lz4 or bzip2,
  * and arm64 Images and vmlinux files that were compressed as a whole. Nothing
  * is run, and everything is found through the headers.
@@ -32,23 +32,27 @@
 #define KHO_IMAGE_UNPACK_MEMORY (192u << 20)
 
 /**
- * struct kho_image - what a kernel's file says besides its manifest
- * @format: how it is packed, from the outside in: "UKI, bzImage, zstd, vmlinux"
- * @release: as `uname -r` says it
- * @missing: empty, or why it has no component, a clause without a subject:
- *           "was built without CONFIG_KEXEC_HANDOVER". It can neither hand over
- *           nor take over anything
- * @cmdline: the command line that a UKI brings along, cut if it is longer;
- *           empty: none
+ * kho_target_read() - read the manifest of a program, a kernel image or JSON
+ * @fd: open for reading; not closed; its offset is not used
+ * @path: the file's path, for $ORIGIN and messages
+ * @manifest: result; free with kho_manifest_free()
+ * @err: why not; may be NULL
  *
- * All of it is printable, in one line.
+ * As kho_manifest_read(), and kernel images too. Thread-safe.
  */
-struct kho_image {
-	char format[96];
-	char release[66];
-	char missing[160];
-	char cmdline[4096];
-};
+int kho_target_read(int fd, const char *path, struct kho_manifest **manifest,
+		    struct kho_error *err);
+
+/**
+ * kho_target_open() - open a file and read its manifest
+ * @path: a program, a kernel image or JSON
+ * @manifest: result; free with kho_manifest_free()
+ * @err: why not; may be NULL
+ *
+ * As kho_manifest_open(), and kernel images too. Thread-safe.
+ */
+int kho_target_open(const char *path, struct kho_manifest **manifest,
+		    struct kho_error *err);
 
 /**
  * kho_manifest_running() - the manifest of the kernel that runs

@@ -21,8 +21,6 @@
 #include <kho/abi/compat.h>
 #include <kho/error.h>
 
-struct kho_image;
-
 /**
  * struct kho_manifest_entry - one component
  * @desc: name, ranges, flags and dependencies
@@ -35,6 +33,25 @@ struct kho_manifest_entry {
 	struct kho_component_desc desc;
 	size_t source;
 	const char *bundle;
+};
+
+/**
+ * struct kho_image - what a kernel's file says besides its manifest
+ * @format: how it is packed, from the outside in: "UKI, bzImage, zstd, vmlinux"
+ * @release: as `uname -r` says it
+ * @missing: empty, or why it has no component, a clause without a subject:
+ *           "was built without CONFIG_KEXEC_HANDOVER". It can neither hand over
+ *           nor take over anything
+ * @cmdline: the command line that a UKI brings along, cut if it is longer;
+ *           empty: none
+ *
+ * All of it is printable, in one line.
+ */
+struct kho_image {
+	char format[96];
+	char release[66];
+	char missing[160];
+	char cmdline[4096];
 };
 
 /**
@@ -62,13 +79,14 @@ struct kho_manifest {
  * @manifest: result; free with kho_manifest_free()
  * @err: why not; may be NULL
  *
- * A file that begins with ``{`` is read as JSON, see kho_manifest_parse(), a
- * kernel as <kho/image.h> says. Otherwise looks into the program and, following DT_NEEDED with DT_RPATH,
+ * A file that begins with ``{`` is read as JSON, see kho_manifest_parse().
+ * Otherwise looks into the program and, following DT_NEEDED with DT_RPATH,
  * DT_RUNPATH, $ORIGIN and the system's library paths, into the libraries it
- * needs, for notes and for ``.liveupdate_versions``. Thread-safe.
+ * needs, for notes and for ``.liveupdate_versions``. A kernel image is a tool's
+ * business, see <kho/image.h>. Thread-safe.
  *
- * Return: 0; -ENOEXEC when the file is neither JSON, nor a kernel, nor an ELF
- * file of this machine's class and byte order; -ENODATA when neither it nor its libraries
+ * Return: 0; -ENOEXEC when the file is neither JSON nor an ELF file of this
+ * machine's class and byte order; -ENODATA when neither it nor its libraries
  * have a manifest; -EBADMSG for a malformed or contradicting one; -ENOMEM;
  * -EIO.
  */

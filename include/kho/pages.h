@@ -185,21 +185,6 @@ void *kho_restore_pages(struct kho *kho, uint64_t phys, size_t nr);
 size_t kho_folio_size(const struct kho *kho, const void *folio);
 
 /**
- * kho_free_unclaimed() - give back what nobody restored
- * @kho: the arena
- *
- * For a program that knows that it has restored everything it can reach:
- * unpreserves and frees each folio that came with the handover and was not
- * restored. What a program lost that was killed between allocating and
- * linking comes back this way.
- *
- * Return: pages freed; 0 as long as a subtree is carried for another program,
- * for nobody here knows what it reaches; -EBUSY when a subtree was not retrieved
- * yet, because what it reaches would be freed; -EROFS.
- */
-int64_t kho_free_unclaimed(struct kho *kho);
-
-/**
  * struct kho_pages_info - what is in the arena, in pages
  * @total: of the file
  * @free: allocatable without growing

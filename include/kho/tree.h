@@ -15,15 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <kho/check.h>
 #include <kho/compat.h>
-#include <kho/error.h>
-#include <kho/mem.h>
 
 struct kho;
-
-/** KHO_SUBTREE_NAME_SIZE - bytes of a subtree's name, its NUL included. */
-#define KHO_SUBTREE_NAME_SIZE 32
 
 /**
  * kho_add_subtree() - add a named entry
@@ -117,69 +111,18 @@ int kho_set_version(struct kho *kho, const struct kho_component *component,
 		    uint32_t version);
 
 /**
- * struct kho_state_subtree - an entry, as read
- * @name: its name
- * @phys: of the blob
- * @size: bytes of the blob
- * @compatible: composite as it stands there; empty in a Linux state
- * @optional: it may be gone without
- * @carried: somebody who could not read it carried it along
- */
-struct kho_state_subtree {
-	char name[KHO_SUBTREE_NAME_SIZE];
-	uint64_t phys;
-	uint64_t size;
-	char compatible[KHO_COMPOSITE_SIZE];
-	bool optional;
-	bool carried;
-};
-
-/**
- * struct kho_state - a root FDT, as read
- * @compatible: the root's first compatible string
- * @tracker: phys of the tracker's root node, 0 when nothing is preserved
- * @n: subtrees
- * @subtrees: in the tree's order
- */
-struct kho_state {
-	char compatible[KHO_COMPOSITE_SIZE];
-	uint64_t tracker;
-	size_t n;
-	struct kho_state_subtree subtrees[];
-};
-
-/**
- * kho_state_read() - read a root FDT
- * @mem: the memory it is in
- * @fdt: its phys
- * @size: bytes, at most 1 MiB
- * @state: result, to free()
- * @err: what is wrong; may be NULL
+ * kho_free_unclaimed() - give back what nobody restored
+ * @kho: the arena
  *
- * Every byte is taken as hostile. Thread-safe.
+ * For a program that knows that it has restored everything it can reach:
+ * unpreserves and frees each folio that came with the handover and was not
+ * restored. What a program lost that was killed between allocating and
+ * linking comes back this way.
  *
- * Return: 0; -EFAULT outside the view; -EBADMSG not a root FDT, or damaged;
- * -ENOMEM.
+ * Return: pages freed; 0 as long as a subtree is carried for another program,
+ * for nobody here knows what it reaches; -EBUSY when a subtree was not retrieved
+ * yet, because what it reaches would be freed; -EROFS.
  */
-int kho_state_read(const struct kho_mem *mem, uint64_t fdt, uint64_t size,
-		   struct kho_state **state, struct kho_error *err);
-
-/**
- * kho_state_used() - the composites in a state
- * @mem: the memory it is in
- * @state: as read
- * @used: result, to free()
- * @n: how many
- * @err: which entry is wrong and why; may be NULL
- *
- * An entry of a Linux state has no composite: what it is comes from its name
- * and, by the table of bundles, from the version that its blob begins with. Of
- * one that is not known there, @used has no token.
- *
- * Return: 0; -EBADMSG for a malformed composite or blob; -EFAULT for a blob
- * outside the view; -ENOMEM.
- */
-int kho_state_used(const struct kho_mem *mem, const struct kho_state *state,
-		   struct kho_used **used, size_t *n, struct kho_error *err);
+int64_t kho_free_unclaimed(struct kho *kho);
 
 #endif

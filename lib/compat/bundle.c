@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "private.h"
+#include "compat/bundle.h"
+#include "compat/manifest.h"
 
 /* A bundle never changes. A new version of Linux's is a new line. */
 static const struct bundle bundles[] = {

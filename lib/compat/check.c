@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "compat/bundle.h"
+#include "compat/closure.h"
+#include "compat/manifest.h"
+#include "compat/report.h"
 
 static const struct kho_check_opts no_opts;
 

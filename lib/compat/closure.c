@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "compat/bundle.h"
+#include "compat/closure.h"
+#include "compat/manifest.h"
 
 struct offer make_offer(const struct kho_range *write, uint32_t has,
 			uint32_t pin)

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "compat/component.h"
 
 _Static_assert(__BYTE_ORDER == __LITTLE_ENDIAN && sizeof(void *) == 8,
 	       "kho-tools is for little endian, 64-bit machines");

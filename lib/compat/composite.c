@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "compat/component.h"
 
 #define NAME_MAX_LEN (KHO_TOKEN_NAME_SIZE - 1)
 

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/*
- * Reports for people and for programs: a table that begins with what fails,
- * JSON, one line.
- */
-#include <json-c/json.h>
+/* Reports for people: a table that begins with what fails, one line. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "compat/manifest.h"
+#include "compat/report.h"
 
 #define RED "\033[1;31m"
 #define YELLOW "\033[33m"
@@ -242,52 +240,4 @@ void kho_report_summary(const struct kho_report *report, char *buf, size_t size)
 	}
 	if (!len)
 		snprintf(buf, size, "%s", kho_outcome_name(report->outcome));
-}
-
-/* null for no version */
-static void set_version(json_object **object, const char *key, uint32_t version)
-{
-	if (version)
-		json_set(object, key, json_object_new_int64(version));
-	else
-		json_set_null(object, key);
-}
-
-static json_object *finding_json(const struct kho_finding *f)
-{
-	json_object *object = json_object_new_object();
-
-	json_set(&object, "name", json_object_new_string(f->name));
-	json_set(&object, "verdict",
-		 json_object_new_string(kho_verdict_name(f->verdict)));
-	set_version(&object, "version", f->version);
-	set_version(&object, "has", f->has);
-	json_set_range(&object, "writer", &f->writer);
-	json_set_range(&object, "reader", &f->reader);
-	set_version(&object, "pin", f->pin);
-	json_set(&object, "optional", json_object_new_boolean(f->optional));
-	json_set(&object, "needed_by", json_object_new_string(f->needed_by));
-	json_set(&object, "reason", json_object_new_string(f->reason));
-	return object;
-}
-
-char *kho_report_json(const struct kho_report *report)
-{
-	json_object *object = json_object_new_object();
-	json_object *components = json_object_new_array();
-	size_t i;
-
-	for (i = 0; i < report->n; i++)
-		json_push(&components, finding_json(&report->findings[i]));
-	json_set(&object, "schema", json_object_new_string("kho-report"));
-	json_set(&object, "version", json_object_new_int(1));
-	json_set(&object, "outcome",
-		 json_object_new_string(kho_outcome_name(report->outcome)));
-	json_set(&object, "compatible",
-		 json_object_new_boolean(report->outcome ==
-					 KHO_OUTCOME_COMPATIBLE));
-	json_set(&object, "from", json_object_new_string(report->from));
-	json_set(&object, "to", json_object_new_string(report->to));
-	json_set(&object, "components", components);
-	return json_finish(object);
 }

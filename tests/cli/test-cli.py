@@ -980,11 +980,11 @@ def suspend():
     manifest = json.loads(kho('manifest', '--json', V1, code=0).stdout)
     without = {name: {**manifest, 'target': 'next', 'components': [
         c for c in manifest['components'] if c['name'] != name]}
-               for name in ('tally', 'custody')}
+               for name in ('tally', 'fdnames')}
     with Service() as s:
         s.ask('add 3')
         # How it gets through a kexec is kho run's business.
-        path = file('without.json', json.dumps(without['custody']).encode())
+        path = file('without.json', json.dumps(without['fdnames']).encode())
         kho('check', s.name, path, code=0)
         shown = kho('check', s.name, V2, code=0).stdout
         assert shown.startswith(f'compatible: {s.name} -> {V2}\n'), shown
@@ -997,7 +997,7 @@ def suspend():
                 ([memfd], {'manifest': {}}, errno.EBADMSG, ''),
                 ([memfd], {'manifest': without['tally']},
                  errno.EPROTONOSUPPORT, 'next cannot take the state over'),
-                ([memfd], {'manifest': without['custody']},
+                ([memfd], {'manifest': without['fdnames']},
                  errno.ENOTTY, 'not a session')):
             sock, answer = control(f'{RUN}/{s.name}',
                                    {'request': 'suspend', **more}, *fds)

@@ -15,7 +15,7 @@
 #include <kho/pages.h>
 #include <kho/tree.h>
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 #include "sparse.h"
 
 #define MEMORY (2ul << 20)

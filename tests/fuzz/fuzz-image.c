@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fd = memfd_create("fuzz", MFD_CLOEXEC);
 	CHECK(fd >= 0 && !ftruncate(fd, (off_t)size));
 	CHECK(pwrite(fd, data, size, 0) == (ssize_t)size);
-	if (kho_manifest_read(fd, "fuzz", &manifest, &err)) {
+	if (kho_target_read(fd, "fuzz", &manifest, &err)) {
 		CHECK(err.code < 0 && err.text[0]);
 		return 0;
 	}

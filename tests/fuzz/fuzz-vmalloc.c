@@ -9,7 +9,7 @@
 
 #include <kho/varray.h>
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 #include "sparse.h"
 
 #define PAGES 256ul

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-"""The rules of the tree: test-house.py COMPILER LIBKHO.SO"""
+"""The rules of the tree: test-house.py COMPILER LIBKHO.SO LIBKHO-INSPECT.SO"""
 import os
 import re
 import shutil
@@ -13,7 +13,7 @@ import tap
 
 ROOT = os.path.abspath(os.path.dirname(__file__) + '/../..')
 SPDX = 'SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause'
-CC, LIBKHO = sys.argv[1], os.path.abspath(sys.argv[2])
+CC, LIBRARIES = sys.argv[1], [os.path.abspath(p) for p in sys.argv[2:]]
 
 
 def sources():
@@ -88,24 +88,45 @@ def declared():
                               r'(\w+) \(', aux.read(), re.M))
 
 
-def exports():
-    """libkho exports kho_ and luo_ symbols, and those it declares"""
-    out = subprocess.check_output(['nm', '-D', '--defined-only', LIBKHO],
+def exported(library):
+    """The functions that a library exports; its other symbols."""
+    out = subprocess.check_output(['nm', '-D', '--defined-only', library],
                                   text=True)
-    symbols = {}
-    for line in out.splitlines():
-        _, kind, name = line.split()
-        if kind != 'A':
-            symbols[name.split('@')[0]] = kind
-    functions = {name for name, kind in symbols.items() if kind in 'TWi'}
-    for name in sorted(symbols):
-        if not re.match(r'(kho|luo)_', name):
-            yield f'{name}: exported, without the prefix kho_ or luo_'
-    public = declared()
-    for name in sorted(functions - public):
+    symbols = [line.split()[1:] for line in out.splitlines()]
+    names = {kind: {name.split('@')[0] for k, name in symbols if k == kind}
+             for kind in {k for k, _ in symbols}}
+    functions = set().union(*(names.pop(k, set()) for k in 'TWi'))
+    names.pop('A', None)
+    return functions, set().union(*names.values())
+
+
+def exports():
+    """the libraries export what the public headers declare, once"""
+    public, all_functions = declared(), []
+    for library in LIBRARIES:
+        functions, others = exported(library)
+        all_functions += functions
+        for name in sorted(others):
+            yield f'{name}: exported by {library}, and not a function'
+    for name in sorted(set(all_functions) - public):
         yield f'{name}: exported, but not declared in include/'
-    for name in sorted(public - functions):
+    for name in sorted(public - set(all_functions)):
         yield f'{name}: declared in include/, but not exported'
+    for name in sorted({f for f in all_functions if all_functions.count(f) > 1}):
+        yield f'{name}: exported twice'
+
+
+def maps():
+    """each exported symbol is listed by name, in order"""
+    for path in 'lib/libkho.map', 'inspect/libkho-inspect.map':
+        with open(path, encoding='utf-8') as f:
+            names = re.findall(r'^\t(.*);$', re.search(
+                r'global:\n(.*)local:', f.read(), re.S)[1], re.M)
+        for name in names:
+            if not re.fullmatch(r'(kho|luo)_\w+', name):
+                yield f'{path}: {name}: not a name that begins with kho_ or luo_'
+        if names != sorted(set(names)):
+            yield f'{path}: not sorted, or something is there twice'
 
 
 def formatted():
@@ -121,4 +142,4 @@ def formatted():
 
 os.chdir(ROOT)
 tap.main([tap.wrong(test, 'no clang-format') for test in
-          (spdx, headers_alone, abi_includes, exports, formatted)])
+          (spdx, headers_alone, abi_includes, exports, maps, formatted)])

@@ -12,10 +12,11 @@
 
 #include <kho/arena.h>
 #include <kho/tracker.h>
+#include <kho/state.h>
 #include <kho/tree.h>
 
 #include "arena.h"
-#include "crc32c.h"
+#include "base/crc32c.h"
 
 #define MIB (1ul << 20)
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "block.h"
-#include "crc32c.h"
+#include "base/crc32c.h"
 
 #define BLOCKS 3
 #define LAST_ENTRIES 5

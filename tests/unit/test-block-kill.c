@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <kho/tree.h>
+
 #include "block.h"
 #include "clear.h"
 #include "step.h"

@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 
+#include <kho/tree.h>
+
 #include "block.h"
 #include "heap.h"
 

@@ -14,8 +14,8 @@
 #include <kho/update.h>
 #include <kho/vmalloc.h>
 
+#include "arena/arena.h"
 #include "arena.h"
-#include "private.h"
 
 #define ENTRIES 3000ul
 #define BLOCK 4096ul

@@ -95,7 +95,7 @@ static void out_of_memory(void **state)
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", seeds, entry->d_name);
-		starve(kho_manifest_open, path);
+		starve(kho_target_open, path);
 		n++;
 	}
 	closedir(dir);
@@ -184,7 +184,7 @@ static void descriptor(void **state)
 	snprintf(path, sizeof(path), "%s/bzimage", seeds);
 	fd = open(path, O_RDONLY);
 	assert_int_equal(lseek(fd, 100, SEEK_SET), 100);
-	assert_false(kho_manifest_read(fd, "name", &manifest, &err));
+	assert_false(kho_target_read(fd, "name", &manifest, &err));
 	assert_int_equal(lseek(fd, 0, SEEK_CUR), 100);
 	close(fd);
 	assert_string_equal(manifest->target, "name");
@@ -196,7 +196,7 @@ static void descriptor(void **state)
 	kho_manifest_free(manifest);
 
 	assert_false(pipe(ends));
-	assert_int_equal(kho_manifest_read(ends[0], "pipe", &manifest, &err),
+	assert_int_equal(kho_target_read(ends[0], "pipe", &manifest, &err),
 			 -ENOEXEC);
 	close(ends[0]);
 	close(ends[1]);

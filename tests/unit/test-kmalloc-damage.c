@@ -9,7 +9,7 @@
 
 #include <kho/abi/kmalloc.h>
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 #include "kmalloc.h"
 
 #define IMAGE_SLABS 3

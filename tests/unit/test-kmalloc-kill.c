@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include <kho/tree.h>
+
 #include "clear.h"
 #include "kmalloc.h"
 #include "step.h"

@@ -6,8 +6,9 @@
 #include <errno.h>
 
 #include <kho/abi/kmalloc.h>
+#include <kho/tree.h>
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 #include "heap.h"
 #include "kmalloc.h"
 

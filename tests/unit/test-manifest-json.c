@@ -15,7 +15,8 @@
 
 #include <kho/manifest.h>
 
-#include "compat/private.h"
+#include "compat/component.h"
+#include "compat/manifest.h"
 #include "seed.h"
 
 #define HEAD "{\"schema\":\"kho-manifest\",\"version\":1,"

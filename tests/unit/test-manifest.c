@@ -20,7 +20,8 @@
 
 #include <kho/manifest.h>
 
-#include "compat/private.h"
+#include "files/libpath.h"
+#include "files/manifest.h"
 
 #define V(a, b)                                                                \
 	{                                                                      \

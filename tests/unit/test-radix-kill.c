@@ -5,9 +5,11 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include <kho/tree.h>
+
 #include "clear.h"
 #include "radix.h"
-#include "radix/private.h"
+#include "arena/radix/radix.h"
 #include "step.h"
 
 #define LEAF (1ull << 15) /* keys of a leaf, with 4 KiB pages */

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "radix.h"
-#include "radix/private.h"
+#include "arena/radix/radix.h"
 
 #define WRITERS 4
 #define LEAF (1ull << 15) /* keys of a leaf, with 4 KiB pages */

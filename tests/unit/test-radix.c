@@ -7,10 +7,11 @@
 #include <inttypes.h>
 
 #include <kho/tracker.h>
+#include <kho/tree.h>
 
 #include "heap.h"
 #include "radix.h"
-#include "radix/private.h"
+#include "arena/radix/radix.h"
 
 static const unsigned int page_shifts[] = { 12, 14, 16 };
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <kho/tree.h>
+#include <kho/state.h>
 
 #define BLOB 0x5000 /* where the blobs are */
 #define MAX_BLOB 0x2000

@@ -5,7 +5,7 @@
 
 #include <kho/varray.h>
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 #include "vmalloc.h"
 
 struct element {

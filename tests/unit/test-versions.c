@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include <kho/arena.h>
+#include <kho/state.h>
 #include <kho/tree.h>
 
 #include "arena.h"

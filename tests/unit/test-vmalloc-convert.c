@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include <kho/tree.h>
 #include <kho/varray.h>
 
 #include "heap.h"

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 #include "vmalloc.h"
 
 #define LISTS_MAX 4

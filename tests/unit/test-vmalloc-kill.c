@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include <kho/tree.h>
+
 #include "clear.h"
 #include "step.h"
 #include "vmalloc.h"

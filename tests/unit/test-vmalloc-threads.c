@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "private.h"
+#include "arena/arena.h"
 #include "vmalloc.h"
 
 #define THREADS 4

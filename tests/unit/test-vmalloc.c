@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 #include "heap.h"
-#include "private.h"
+#include "arena/arena.h"
 #include "vmalloc.h"
 
 static const unsigned int page_shifts[] = { 12, 14, 16 };

@@ -7,6 +7,8 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
+#include <kho/tree.h>
+
 #include "xarray.h"
 
 #define ROUNDS 100

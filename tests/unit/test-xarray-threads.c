@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include "xarray.h"
-#include "xarray/private.h"
+#include "data/xarray/private.h"
 
 #define READERS 2
 #define WRITERS 2

@@ -4,6 +4,7 @@
  * to the byte, and a model that does all of it at random.
  */
 #include <kho/compat.h>
+#include <kho/tree.h>
 
 #include "xarray.h"
 

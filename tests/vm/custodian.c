@@ -23,7 +23,7 @@
 #include <linux/reboot.h>
 
 #include <kho/compat.h>
-#include <kho/custody.h>
+#include <kho/suspend.h>
 #include <kho/manifest.h>
 #include <kho/pages.h>
 #include <kho/tree.h>
@@ -179,7 +179,7 @@ static void make_holes(struct kho *kho)
 /* A suspension that comes to nothing, and one that is meant. */
 static void suspend(struct kho *kho, const char *name, bool again)
 {
-	struct kho_custody_file *files;
+	struct kho_named_file *files;
 	struct kho_error err;
 	size_t n;
 	int session = kho_session_create(name, &err);
@@ -191,7 +191,7 @@ static void suspend(struct kho *kho, const char *name, bool again)
 			&(struct kho_suspend_opts){
 				.files = &files, .n_files = &n, .err = &err }))
 		die(err.text, -err.code);
-	if (n != 4 || strcmp(files[0].name, KHO_CUSTODY_ARENA) != 0 ||
+	if (n != 4 || strcmp(files[0].name, KHO_FDNAME_ARENA) != 0 ||
 	    files[0].error || files[1].error || files[2].error != -ENOENT ||
 	    files[3].error != -ENOENT)
 		die("files", EBADMSG);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <compat/private.h>
+#include <files/json.h>
 
 #include "abi.h"
 #include "kho.h"

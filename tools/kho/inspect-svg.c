@@ -104,7 +104,7 @@ struct picture {
 	FILE *out;
 	const struct look *look;
 	const struct memory *memory;
-	const struct kho_core_segment *segments;
+	const struct kho_dump_segment *segments;
 	size_t n_segments;
 	struct owner *owners;
 	size_t n_owners;
@@ -112,7 +112,7 @@ struct picture {
 	struct span *spans;
 	size_t n_spans;
 	uint64_t pages[PAINTS];
-	struct kho_core_segment whole; /* of an arena */
+	struct kho_dump_segment whole; /* of an arena */
 	double *before; /* pages of all segments before each */
 	double total; /* of all */
 	double y; /* drawn so far */
@@ -310,7 +310,7 @@ static size_t segment_at(const struct picture *p, double page)
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		const struct kho_core_segment *s = &p->segments[middle];
+		const struct kho_dump_segment *s = &p->segments[middle];
 
 		if (((double)s->phys + (double)s->size) / unit <= page)
 			low = middle + 1;
@@ -762,7 +762,7 @@ static void set_segments(struct picture *p)
 	double unit = (double)(1ull << p->memory->page_shift);
 	const struct look *look = p->look;
 
-	p->whole = (struct kho_core_segment){ .size = look->arena.info.size };
+	p->whole = (struct kho_dump_segment){ .size = look->arena.info.size };
 	p->segments = look->is_kernel ? look->kernel.info.segments : &p->whole;
 	p->n_segments = look->is_kernel ? look->kernel.info.n : 1;
 	p->before = must(calloc(p->n_segments + 1, sizeof(*p->before)));

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <kho/state.h>
 #include <kho/abi/memblock.h>
 
 #include "kernel.h"
@@ -363,7 +364,7 @@ struct accountant {
 };
 
 /* Bytes of [@phys, @end) that are in none of the segments, sorted ones. */
-static uint64_t outside(const struct kho_core_segment *segments, size_t n,
+static uint64_t outside(const struct kho_dump_segment *segments, size_t n,
 			uint64_t phys, uint64_t end)
 {
 	uint64_t inside = 0;
@@ -460,7 +461,7 @@ bool kernel_add_scratch(struct kernel *kernel, uint64_t phys, uint64_t size)
 	kernel->scratch = make_room(kernel->scratch, kernel->n_scratch,
 				    sizeof(*kernel->scratch));
 	kernel->scratch[kernel->n_scratch++] =
-		(struct kho_core_segment){ .phys = phys, .size = size };
+		(struct kho_dump_segment){ .phys = phys, .size = size };
 	return true;
 }
 
@@ -485,8 +486,8 @@ static void read_scratch(struct kernel *kernel)
 	kernel->scratch_known = true;
 }
 
-static bool same_rank(const struct kho_core_root *a,
-		      const struct kho_core_root *b)
+static bool same_rank(const struct kho_dump_root *a,
+		      const struct kho_dump_root *b)
 {
 	return a->readable == b->readable && a->passed == b->passed &&
 	       a->preserved == b->preserved;
@@ -496,15 +497,15 @@ static int find_root(struct kernel *kernel,
 		     const struct kernel_options *options,
 		     struct kho_error *err)
 {
-	struct kho_core_root roots[KHO_CORE_ROOTS];
-	char list[KHO_CORE_ROOTS * 24] = "";
+	struct kho_dump_root roots[KHO_DUMP_ROOTS];
+	char list[KHO_DUMP_ROOTS * 24] = "";
 	size_t n, len = 0;
 	int ret;
 
 	if (options->fdt)
-		return kho_core_root(kernel->core, options->fdt, &kernel->root,
+		return kho_dump_root(kernel->core, options->fdt, &kernel->root,
 				     err);
-	ret = kho_core_find(kernel->core, roots, &n, err);
+	ret = kho_dump_find(kernel->core, roots, &n, err);
 	if (ret)
 		return ret;
 	kernel->root = roots[0];
@@ -522,20 +523,20 @@ int kernel_read(int fd, const struct kernel_options *options,
 		struct kernel *kernel, struct kho_error *err)
 {
 	static const char *const kinds[] = {
-		[KHO_CORE_ELF] = "elf-core",
-		[KHO_CORE_KCORE] = "kcore",
-		[KHO_CORE_RAW] = "raw",
+		[KHO_DUMP_ELF] = "elf-core",
+		[KHO_DUMP_KCORE] = "kcore",
+		[KHO_DUMP_RAW] = "raw",
 	};
-	const struct kho_core_opts opts = { .kind = options->kind,
+	const struct kho_dump_opts opts = { .kind = options->kind,
 					    .base = options->base };
 	int ret;
 
 	*kernel = (struct kernel){ 0 };
-	ret = kho_core_open(fd, &opts, &kernel->core, err);
+	ret = kho_dump_open(fd, &opts, &kernel->core, err);
 	if (ret)
 		return ret;
-	kernel->mem = kho_core_mem(kernel->core);
-	kho_core_info(kernel->core, &kernel->info);
+	kernel->mem = kho_dump_mem(kernel->core);
+	kho_dump_info(kernel->core, &kernel->info);
 	kernel->kind = kinds[kernel->info.kind];
 	ret = find_root(kernel, options, err);
 	if (!ret)
@@ -569,6 +570,6 @@ void kernel_free(struct kernel *kernel)
 	free(kernel->state);
 	memory_free(&kernel->memory);
 	problems_free(&kernel->problems);
-	kho_core_close(kernel->core);
+	kho_dump_close(kernel->core);
 	*kernel = (struct kernel){ 0 };
 }

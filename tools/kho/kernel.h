@@ -5,23 +5,23 @@
 #ifndef TOOLS_KHO_KERNEL_H
 #define TOOLS_KHO_KERNEL_H
 
-#include <kho/core.h>
+#include <kho/dump.h>
 #include <kho/linux.h>
 #include <kho/luo.h>
-#include <kho/tree.h>
+#include <kho/state.h>
 
 #include "memory.h"
 #include "problems.h"
 
 /*
  * struct kernel_options - how to read
- * @kind: of a file; KHO_CORE_AUTO: find out
+ * @kind: of a file; KHO_DUMP_AUTO: find out
  * @base: of a raw image
  * @fdt: phys of the root FDT; 0: look for it
  * @no_checksums: do not read the contents of files
  */
 struct kernel_options {
-	enum kho_core_kind kind;
+	enum kho_dump_kind kind;
 	uint64_t base;
 	uint64_t fdt;
 	bool no_checksums;
@@ -82,16 +82,16 @@ struct kernel_incoming {
  */
 struct kernel {
 	const char *kind;
-	struct kho_core *core;
+	struct kho_dump *core;
 	const struct kho_mem *mem;
-	struct kho_core_info info;
-	struct kho_core_root root;
+	struct kho_dump_info info;
+	struct kho_dump_root root;
 	struct kho_state *state;
 	struct memory memory;
 	bool has_tracker;
 	bool scratch_known;
 	size_t n_scratch;
-	struct kho_core_segment *scratch;
+	struct kho_dump_segment *scratch;
 	bool has_luo;
 	struct luo_state luo;
 	size_t n_sessions;

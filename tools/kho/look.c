@@ -38,7 +38,7 @@ static bool take_option(struct look *look, int c)
 			return true;
 		break;
 	case 'b':
-		look->options.kind = KHO_CORE_RAW;
+		look->options.kind = KHO_DUMP_RAW;
 		if (parse_phys(optarg, &look->options.base))
 			return true;
 		break;
@@ -123,7 +123,7 @@ static bool read_kernel(struct look *look, int fd)
 	look->is_kernel = true;
 	if (kernel_read(fd, &look->options, &look->kernel, &err) == 0)
 		return true;
-	if (!state_is_elf(fd) && look->options.kind == KHO_CORE_AUTO &&
+	if (!state_is_elf(fd) && look->options.kind == KHO_DUMP_AUTO &&
 	    snapshot_read(fd, 0, &none, &arena))
 		fail("%s: %s: %s; nor is it an ELF core or an image of memory: %s",
 		     look->verb, look->state, arena.text, err.text);
@@ -153,7 +153,7 @@ bool look_read(struct look *look)
 		look->code = fail("%s: %s", look->verb, err.text);
 		return false;
 	}
-	if (look->options.kind == KHO_CORE_AUTO && state_is_arena(fd))
+	if (look->options.kind == KHO_DUMP_AUTO && state_is_arena(fd))
 		ok = read_arena(look, fd);
 	else
 		ok = read_kernel(look, fd);

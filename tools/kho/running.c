@@ -184,12 +184,12 @@ static int locate_root(struct kernel *kernel, const char *fdt, size_t size,
 	if (!phys)
 		return kho_fail(err, -ENOENT,
 				"the root FDT is not in a preserved page: try /proc/kcore");
-	return kho_core_root(kernel->core, phys, &kernel->root, err);
+	return kho_dump_root(kernel->core, phys, &kernel->root, err);
 }
 
 /* Is it the root FDT that came in? */
 static bool is_incoming(const struct kernel *kernel,
-			const struct kho_core_root *root)
+			const struct kho_dump_root *root)
 {
 	size_t size;
 	char *in, *copy;
@@ -210,7 +210,7 @@ static bool is_incoming(const struct kernel *kernel,
  * has used yet? The metadata count the kernels.
  */
 static bool is_older(const struct kernel *kernel,
-		     const struct kho_core_root *root)
+		     const struct kho_dump_root *root)
 {
 	struct kho_linux_metadata metadata;
 	struct kho_state *state;
@@ -236,9 +236,9 @@ static bool is_older(const struct kernel *kernel,
  */
 static int search_root(struct kernel *kernel, struct kho_error *err)
 {
-	struct kho_core_root roots[KHO_CORE_ROOTS];
+	struct kho_dump_root roots[KHO_DUMP_ROOTS];
 	size_t n;
-	int ret = kho_core_find(kernel->core, roots, &n, err);
+	int ret = kho_dump_find(kernel->core, roots, &n, err);
 
 	for (size_t i = 0; !ret && i < n; i++) {
 		if (!roots[i].readable || is_incoming(kernel, &roots[i]) ||
@@ -295,8 +295,8 @@ static void read_incoming(struct kernel *kernel)
 
 static int open_kcore(struct kernel *kernel, struct kho_error *err)
 {
-	const struct kho_core_opts opts = {
-		.kind = KHO_CORE_KCORE,
+	const struct kho_dump_opts opts = {
+		.kind = KHO_DUMP_KCORE,
 		.page_shift = (unsigned int)__builtin_ctzl(
 			(unsigned long)sysconf(_SC_PAGESIZE)),
 	};
@@ -306,12 +306,12 @@ static int open_kcore(struct kernel *kernel, struct kho_error *err)
 		return kho_fail(err, -errno,
 				"%s: %s: what the state leads to is read from there, which takes root and CONFIG_PROC_KCORE",
 				kcore(), strerror(errno));
-	ret = kho_core_open(fd, &opts, &kernel->core, err);
+	ret = kho_dump_open(fd, &opts, &kernel->core, err);
 	close(fd);
 	if (ret)
 		return ret;
-	kernel->mem = kho_core_mem(kernel->core);
-	kho_core_info(kernel->core, &kernel->info);
+	kernel->mem = kho_dump_mem(kernel->core);
+	kho_dump_info(kernel->core, &kernel->info);
 	return 0;
 }
 
@@ -332,7 +332,7 @@ int kernel_read_running(const struct kernel_options *options,
 	if (!ret)
 		read_incoming(kernel);
 	if (!ret && options->fdt)
-		ret = kho_core_root(kernel->core, options->fdt, &kernel->root,
+		ret = kho_dump_root(kernel->core, options->fdt, &kernel->root,
 				    err);
 	else if (!ret)
 		ret = find_root(kernel, err);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <kho/custody.h>
+#include <kho/suspend.h>
 
 #include "session.h"
 
@@ -34,7 +34,7 @@ static void count_left(struct json_object *left, const char *name)
 int session_give(int session, const struct store *store,
 		 struct json_object *left, struct kho_error *err)
 {
-	struct kho_custody_file *files =
+	struct kho_named_file *files =
 		must(calloc(store->n + 1, sizeof(*files)));
 	size_t n = 0;
 	int ret;
@@ -52,7 +52,7 @@ int session_give(int session, const struct store *store,
 		strcpy(files[n].name, name);
 		files[n++].fd = store->fds[i].fd;
 	}
-	ret = kho_custody_save(session, 0, files, n, err);
+	ret = kho_fdnames_save(session, 0, files, n, err);
 	for (size_t i = 0; !ret && i < n; i++)
 		if (files[i].error)
 			count_left(left, files[i].name);
@@ -63,9 +63,9 @@ int session_give(int session, const struct store *store,
 /* Takes all of it, or nothing. */
 static int fill(int session, struct store *store, struct kho_error *err)
 {
-	struct kho_custody_file *files;
+	struct kho_named_file *files;
 	size_t n;
-	int ret = kho_custody_load(session, 0, &files, &n, err);
+	int ret = kho_fdnames_load(session, 0, &files, &n, err);
 
 	if (ret)
 		return ret;

@@ -3,7 +3,7 @@
 #ifndef TOOLS_KHO_SESSION_H
 #define TOOLS_KHO_SESSION_H
 
-#include <kho/liveupdate.h>
+#include <kho/session.h>
 
 #include "kho.h"
 #include "store.h"

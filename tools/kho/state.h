@@ -6,9 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <kho/state.h>
 #include <kho/arena.h>
 #include <kho/error.h>
-#include <kho/tree.h>
+#include <kho/state.h>
 
 #include "memory.h"
 

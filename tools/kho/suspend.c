@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <kho/image.h>
 #include <kho/manifest.h>
 
 #include "ask.h"
@@ -49,7 +50,7 @@ int suspend_add_next(struct suspend *suspend, const char *text,
 	suspend->next = make_room(suspend->next, suspend->n_next,
 				  sizeof(*suspend->next));
 	next = &suspend->next[suspend->n_next];
-	ret = kho_manifest_open(equals + 1, &next->manifest, err);
+	ret = kho_target_open(equals + 1, &next->manifest, err);
 	if (ret)
 		return ret;
 	next->name = must(strndup(text, (size_t)(equals - text)));

@@ -113,9 +113,9 @@ static int service_manifest(const char *name, struct kho_manifest **manifest,
 	fd = service.pid ? process_exe(service.pid, O_RDONLY, &path) : -1;
 	if (!service.pid) {
 		/* Between two starts: what will be started. */
-		ret = kho_manifest_open(service.program, manifest, err);
+		ret = kho_target_open(service.program, manifest, err);
 	} else if (fd >= 0) {
-		ret = kho_manifest_read(fd, path, manifest, err);
+		ret = kho_target_read(fd, path, manifest, err);
 		close(fd);
 		free(path);
 	} else {
@@ -135,7 +135,7 @@ int target_manifest(const char *target, struct kho_manifest **manifest,
 		return service_manifest(target, manifest, err);
 	if (!strcmp(target, "running"))
 		return kho_manifest_running(getenv("KHO_ROOT"), manifest, err);
-	ret = kho_manifest_open(target, manifest, err);
+	ret = kho_target_open(target, manifest, err);
 	if (ret == -ENOENT && !strchr(target, '/') && service_name_ok(target))
 		kho_fail(err, ret,
 			 "%s: neither a file nor a service in custody: see "

@@ -19,7 +19,7 @@
 struct pieces {
 	const struct memory *memory;
 	size_t n;
-	struct kho_core_segment *list;
+	struct kho_dump_segment *list;
 };
 
 static void keep(struct pieces *pieces, uint64_t phys, uint64_t size)
@@ -31,7 +31,7 @@ static void keep(struct pieces *pieces, uint64_t phys, uint64_t size)
 		return;
 	pieces->list =
 		make_room(pieces->list, pieces->n, sizeof(*pieces->list));
-	pieces->list[pieces->n++] = (struct kho_core_segment){
+	pieces->list[pieces->n++] = (struct kho_dump_segment){
 		.phys = phys - skip,
 		.size = (size + skip + page - 1) & ~(page - 1),
 	};
@@ -47,7 +47,7 @@ static void keep_pages(const struct accounted *a, void *arg)
 
 static int by_phys(const void *a, const void *b)
 {
-	const struct kho_core_segment *x = a, *y = b;
+	const struct kho_dump_segment *x = a, *y = b;
 
 	return (x->phys > y->phys) - (x->phys < y->phys);
 }
@@ -60,8 +60,8 @@ static void join(struct pieces *pieces)
 	if (pieces->n)
 		qsort(pieces->list, pieces->n, sizeof(*pieces->list), by_phys);
 	for (size_t i = 0; i < pieces->n; i++) {
-		struct kho_core_segment *last = n ? &pieces->list[n - 1] : NULL;
-		const struct kho_core_segment *s = &pieces->list[i];
+		struct kho_dump_segment *last = n ? &pieces->list[n - 1] : NULL;
+		const struct kho_dump_segment *s = &pieces->list[i];
 
 		if (last && s->phys <= last->phys + last->size) {
 			if (s->phys + s->size > last->phys + last->size)
@@ -75,14 +75,14 @@ static void join(struct pieces *pieces)
 
 /* What of the pieces the core has. */
 static struct pieces in_core(const struct pieces *pieces,
-			     const struct kho_core_info *info)
+			     const struct kho_dump_info *info)
 {
 	struct pieces result = { .memory = pieces->memory };
 	size_t i = 0, j = 0;
 
 	while (i < pieces->n && j < info->n) {
-		const struct kho_core_segment *a = &pieces->list[i];
-		const struct kho_core_segment *b = &info->segments[j];
+		const struct kho_dump_segment *a = &pieces->list[i];
+		const struct kho_dump_segment *b = &info->segments[j];
 		uint64_t a_end = a->phys + a->size, b_end = b->phys + b->size;
 		uint64_t from = a->phys > b->phys ? a->phys : b->phys;
 		uint64_t to = a_end < b_end ? a_end : b_end;
@@ -91,7 +91,7 @@ static struct pieces in_core(const struct pieces *pieces,
 			result.list = make_room(result.list, result.n,
 						sizeof(*result.list));
 			result.list[result.n++] =
-				(struct kho_core_segment){ .phys = from,
+				(struct kho_dump_segment){ .phys = from,
 							   .size = to - from };
 		}
 		if (a_end < b_end)
@@ -177,7 +177,7 @@ static bool write_memory(const struct kernel *kernel,
 	bool ok = true;
 
 	for (size_t i = 0; ok && i < pieces->n; i++) {
-		const struct kho_core_segment *s = &pieces->list[i];
+		const struct kho_dump_segment *s = &pieces->list[i];
 
 		for (uint64_t at = 0; ok && at < s->size; at += PIECE) {
 			uint64_t left = s->size - at;

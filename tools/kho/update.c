@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <kho/check.h>
+#include <kho/image.h>
 #include <kho/update.h>
 
 #include "ask.h"
@@ -71,8 +72,7 @@ static int check_program(struct update *update, const char *program)
 	int ret = program_find(program, &update->program, &update->err);
 
 	if (!ret)
-		ret = kho_manifest_open(update->program, &manifest,
-					&update->err);
+		ret = kho_target_open(update->program, &manifest, &update->err);
 	if (!ret)
 		kho_manifest_free(manifest);
 	return ret;
@@ -268,7 +268,7 @@ static int check_custody(struct update *update, int *code)
 	struct kho_manifest *manifest;
 	struct json_object *answer;
 	char *text;
-	int ret = kho_manifest_open(update->program, &manifest, &update->err);
+	int ret = kho_target_open(update->program, &manifest, &update->err);
 
 	if (!ret) {
 		ret = check_service(update->name, manifest, &update->how,

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * Unpacking: through two windows into a sink, which for a kernel is a memfd.
+ * Whatever the packed bytes are, it ends: with them, or when more comes out than
+ * may.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "inspect/image/private.h"
+
+#define IN_WINDOW (64u << 10)
+#define OUT_WINDOW (256u << 10)
+
+struct windows {
+	uint8_t in[IN_WINDOW];
+	uint8_t out[OUT_WINDOW];
+};
+
+/**
+ * struct unpacking - one that is going on
+ * @image: for messages
+ * @piece: what is packed
+ * @codec: how
+ * @at: bytes of @piece that were read
+ * @size: bytes that came out
+ */
+struct unpacking {
+	const struct image *image;
+	const struct piece *piece;
+	const struct codec *codec;
+	uint64_t at;
+	uint64_t size;
+};
+
+static int bad(const struct unpacking *u, const char *why)
+{
+	return image_fail(u->image, -EBADMSG,
+			  "what is packed with %s at offset 0x%llx is damaged "
+			  "or truncated: %s",
+			  u->codec->name, (unsigned long long)u->piece->offset,
+			  why);
+}
+
+static int too_large(const struct unpacking *u, uint64_t max)
+{
+	return image_fail(u->image, -EBADMSG,
+			  "what is packed with %s at offset 0x%llx has more "
+			  "than the %llu bytes that it says, or that a kernel "
+			  "can have",
+			  u->codec->name, (unsigned long long)u->piece->offset,
+			  (unsigned long long)max);
+}
+
+static int refill(struct unpacking *u, uint8_t *window, struct flow *flow)
+{
+	uint64_t left = u->piece->size - u->at;
+	size_t len = left < IN_WINDOW ? left : IN_WINDOW;
+	int ret = piece_read(u->image, u->piece, u->at, window, len);
+
+	u->at += len;
+	flow->in = window;
+	flow->n_in = len;
+	flow->last = u->at == u->piece->size;
+	return ret;
+}
+
+static int pump(struct unpacking *u, void *unpacker, struct windows *windows,
+		uint64_t max, bool exact, sink_fn sink, void *arg)
+{
+	struct flow flow = { .last = !u->piece->size };
+	int ret = 0, done = 0;
+
+	while (!ret && !done) {
+		size_t before, len;
+
+		if (!flow.n_in && !flow.last) {
+			ret = refill(u, windows->in, &flow);
+			if (ret)
+				return ret;
+		}
+		before = flow.n_in;
+		flow.out = windows->out;
+		flow.n_out = OUT_WINDOW;
+		done = u->codec->step(unpacker, &flow);
+		if (done < 0)
+			return done == -ENOMEM ?
+				       kho_fail(u->image->err, -ENOMEM,
+						"out of memory") :
+				       bad(u, flow.why);
+		len = OUT_WINDOW - flow.n_out;
+		if (len > max - u->size)
+			return too_large(u, max);
+		u->size += len;
+		ret = len ? sink(arg, windows->out, len) : 0;
+		if (!done && !len && before == flow.n_in)
+			return bad(u, "its end is missing");
+	}
+	if (!ret && exact && (u->size != max || flow.n_in || !flow.last))
+		ret = bad(u, "it has not the size that its header says");
+	return ret;
+}
+
+int unpack(const struct image *image, const struct piece *piece,
+	   const struct codec *codec, uint64_t size, bool exact, sink_fn sink,
+	   void *arg)
+{
+	struct unpacking u = {
+		.image = image,
+		.piece = piece,
+		.codec = codec,
+	};
+	struct windows *windows = malloc(sizeof(*windows));
+	void *unpacker = codec->begin();
+	int ret = -ENOMEM;
+
+	if (windows && unpacker)
+		ret = pump(&u, unpacker, windows, size, exact, sink, arg);
+	else
+		kho_fail(image->err, ret, "out of memory");
+	if (unpacker)
+		codec->end(unpacker);
+	free(windows);
+	return ret;
+}
+
+struct spool {
+	const struct image *image;
+	int fd;
+	uint64_t size;
+};
+
+static bool is_zero(const uint8_t *bytes, size_t len)
+{
+	return !bytes[0] && !memcmp(bytes, bytes + 1, len - 1);
+}
+
+/* Zeros become a hole, which takes no memory. */
+static int spool_out(void *arg, const uint8_t *bytes, size_t len)
+{
+	struct spool *spool = arg;
+	uint64_t end = spool->size + len;
+	ssize_t n;
+
+	while (spool->size < end && !is_zero(bytes, len)) {
+		n = pwrite(spool->fd, bytes, len, (off_t)spool->size);
+		if (n < 0)
+			return kho_fail(spool->image->err, -errno,
+					"cannot write to a memfd: %m");
+		bytes += n;
+		len -= (size_t)n;
+		spool->size += (uint64_t)n;
+	}
+	spool->size = end;
+	return 0;
+}
+
+int unpack_payload(struct image *image, struct piece *piece,
+		   const struct codec *codec, int64_t declared)
+{
+	bool known = declared >= 0;
+	struct spool spool = { .image = image };
+	int ret;
+
+	if (image->spool >= 0)
+		return image_fail(image, -ENOEXEC,
+				  "packed twice (%s, %s): unpack it first",
+				  image->info->format, codec->name);
+	image_add_format(image, codec->name);
+	if (piece->size > KHO_IMAGE_MAX || declared > (int64_t)KHO_IMAGE_MAX)
+		return image_fail(image, -EBADMSG,
+				  "larger than any kernel: more than %u MiB",
+				  KHO_IMAGE_MAX >> 20);
+	spool.fd = image->spool = memfd_create("kho-image", MFD_CLOEXEC);
+	if (spool.fd < 0)
+		return kho_fail(image->err, -errno,
+				"cannot create a memfd: %m");
+	ret = unpack(image, piece, codec,
+		     known ? (uint64_t)declared : KHO_IMAGE_MAX, known,
+		     spool_out, &spool);
+	if (!ret && ftruncate(spool.fd, (off_t)spool.size))
+		ret = kho_fail(image->err, -errno,
+			       "cannot write to a memfd: %m");
+	/* An lz4 file ends anywhere. */
+	image->whole = known || strcmp(codec->name, "lz4") != 0;
+	*piece = (struct piece){ spool.fd, 0, spool.size };
+	return ret;
+}
+
+bool packed_begins(const struct piece *piece, const uint8_t *begin)
+{
+	(void)piece;
+	return codec_of(begin);
+}
+
+int packed_open(struct image *image, struct piece *piece)
+{
+	uint8_t magic[8];
+	int ret = piece_read(image, piece, 0, magic, sizeof(magic));
+	const struct codec *codec = ret ? NULL : codec_of(magic);
+
+	/* It may have become another file. */
+	if (!ret && !codec)
+		ret = image_fail(image, -EBADMSG,
+				 "it changed while it was read");
+	return ret ? ret : unpack_payload(image, piece, codec, -1);
+}

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/*
+ * JSON, written and read.
+ *
+ * Writing goes without a check in every line: an object that misses a part for
+ * lack of memory becomes NULL, and so does all that it is put into.
+ *
+ * Reading is strict: two readers that understand a document differently are
+ * worse than one that refuses it. A scan over the text bounds what the parser
+ * can make of it, and sees what the parser would not say: text that is not
+ * UTF-8, a member that is there twice.
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "files/json.h"
+
+/* Far more than any real document has. */
+#define MAX_DEPTH 32
+#define MAX_VALUES 100000
+
+/*
+ * Writing
+ */
+
+static void fail(json_object **object, json_object *value)
+{
+	json_object_put(value);
+	json_object_put(*object);
+	*object = NULL;
+}
+
+void json_set(json_object **object, const char *key, json_object *value)
+{
+	if (!*object || !value || json_object_object_add(*object, key, value))
+		fail(object, value);
+}
+
+void json_push(json_object **array, json_object *value)
+{
+	if (!*array || !value || json_object_array_add(*array, value))
+		fail(array, value);
+}
+
+void json_set_null(json_object **object, const char *key)
+{
+	if (*object && json_object_object_add(*object, key, NULL))
+		fail(object, NULL);
+}
+
+void json_set_range(json_object **object, const char *key,
+		    const struct kho_range *range)
+{
+	json_object *value;
+
+	if (!range->max) {
+		json_set_null(object, key);
+		return;
+	}
+	value = json_object_new_object();
+	json_set(&value, "min", json_object_new_int64(range->min));
+	json_set(&value, "max", json_object_new_int64(range->max));
+	json_set(object, key, value);
+}
+
+/* Bytes of the UTF-8 character that @text begins with; 0 when it is none. */
+static size_t utf8_length(const char *text, size_t len)
+{
+	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	const unsigned char *t = (const unsigned char *)text;
+	uint32_t c = t[0];
+	size_t i, n = c < 0x80		     ? 1 :
+		      c >= 0xc0 && c <= 0xdf ? 2 :
+		      c >= 0xe0 && c <= 0xef ? 3 :
+		      c >= 0xf0 && c <= 0xf7 ? 4 :
+					       0;
+
+	if (n < 2 || n > len)
+		return n > len ? 0 : n;
+	c &= 0x7fu >> n;
+	for (i = 1; i < n; i++) {
+		if ((t[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (t[i] & 0x3f);
+	}
+	if (c < lowest[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	return n;
+}
+
+/* A copy with U+FFFD for each byte that is not UTF-8, such as in a path. */
+static char *to_utf8(const char *text)
+{
+	size_t len = strlen(text), n, out = 0;
+	char *copy = malloc(3 * len + 1);
+
+	for (; copy && len; text += n, len -= n) {
+		n = utf8_length(text, len);
+		if (n) {
+			memcpy(copy + out, text, n);
+			out += n;
+		} else {
+			memcpy(copy + out, "\xef\xbf\xbd", 3);
+			out += 3;
+			n = 1;
+		}
+	}
+	if (copy)
+		copy[out] = '\0';
+	return copy;
+}
+
+char *json_finish(json_object *object)
+{
+	const char *text = NULL;
+	char *copy;
+
+	if (object)
+		text = json_object_to_json_string_ext(
+			object, JSON_C_TO_STRING_PRETTY |
+					JSON_C_TO_STRING_NOSLASHESCAPE);
+	copy = text ? to_utf8(text) : NULL;
+	json_object_put(object);
+	return copy;
+}
+
+/*
+ * Reading
+ */
+
+static int no_memory(struct kho_error *err)
+{
+	return kho_fail(err, -ENOMEM, "out of memory");
+}
+
+bool json_begins(const char *text, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len && strchr(" \t\r\n", text[i]) && text[i])
+		i++;
+	return i < len && text[i] == '{';
+}
+
+int json_read_file(int fd, const char *path, char **text, size_t *len,
+		   struct kho_error *err)
+{
+	size_t size = 0, n = 0;
+	char *buf = NULL, *larger;
+	ssize_t got;
+	int ret = 0;
+
+	/* The size that a file says it has may change, or be 0 as in /proc. */
+	do {
+		if (n == size) {
+			size = size ? 2 * size : 65536;
+			larger = realloc(buf, size);
+			if (!larger) {
+				ret = no_memory(err);
+				break;
+			}
+			buf = larger;
+		}
+		got = pread(fd, buf + n, size - n, (off_t)n);
+		if (got < 0)
+			ret = kho_fail(err, -EIO, "%s: cannot read: %m", path);
+		else if ((n += (size_t)got) > JSON_MAX_SIZE)
+			ret = kho_fail(err, -EBADMSG,
+				       "%s: has more than %u MiB: JSON that "
+				       "large is not read",
+				       path, JSON_MAX_SIZE >> 20);
+	} while (!ret && got);
+	if (ret) {
+		free(buf);
+		return ret;
+	}
+	*text = buf;
+	*len = n;
+	return 0;
+}
+
+/* A member's name in the text. */
+struct name {
+	size_t object; /* a number of its own for each object */
+	const char *text;
+	size_t len;
+};
+
+struct scan {
+	const char *where, *text;
+	size_t len, at;
+	size_t values, objects;
+	size_t depth, open[MAX_DEPTH];
+	size_t n, room;
+	struct name *names;
+	struct kho_error *err;
+};
+
+/* @at: offset of what is wrong. */
+static int bad_text(const struct scan *s, size_t at, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int bad_text(const struct scan *s, size_t at, const char *fmt, ...)
+{
+	size_t line = 1, begin = 0, i;
+	char why[128];
+	va_list ap;
+
+	for (i = 0; i < at; i++) {
+		if (s->text[i] != '\n')
+			continue;
+		line++;
+		begin = i + 1;
+	}
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	return kho_fail(s->err, -EBADMSG, "%s: line %zu, column %zu: %s",
+			s->where, line, at - begin + 1, why);
+}
+
+static int add_name(struct scan *s, const char *text, size_t len)
+{
+	struct name *names;
+	size_t room;
+
+	if (s->n == s->room) {
+		room = s->room ? 2 * s->room : 64;
+		names = realloc(s->names, room * sizeof(*names));
+		if (!names)
+			return no_memory(s->err);
+		s->names = names;
+		s->room = room;
+	}
+	s->names[s->n++] = (struct name){
+		.object = s->depth ? s->open[s->depth - 1] : 0,
+		.text = text,
+		.len = len,
+	};
+	return 0;
+}
+
+/* From an opening quote to behind the closing one, or to the end. */
+static int scan_string(struct scan *s)
+{
+	const char *first = s->text + s->at + 1;
+	bool escapes = false;
+	size_t len, i;
+
+	for (s->at++; s->at < s->len && s->text[s->at] != '"';) {
+		size_t n = utf8_length(s->text + s->at, s->len - s->at);
+
+		if (!n)
+			return bad_text(s, s->at, "this is not UTF-8");
+		if ((unsigned char)s->text[s->at] < ' ')
+			return bad_text(s, s->at,
+					"a control character in a string");
+		if (s->text[s->at] == '\\') {
+			escapes = true;
+			if (++s->at == s->len)
+				break;
+			n = utf8_length(s->text + s->at, s->len - s->at);
+		}
+		s->at += n ? n : 1;
+	}
+	len = (size_t)(s->text + s->at - first);
+	if (s->at < s->len)
+		s->at++;
+	for (i = s->at; i < s->len && strchr(" \t\r\n", s->text[i]); i++)
+		if (!s->text[i])
+			return 0;
+	if (i == s->len || s->text[i] != ':')
+		return 0;
+	if (escapes)
+		return bad_text(s, (size_t)(first - s->text),
+				"an escape in the name of a member");
+	return add_name(s, first, len);
+}
+
+static int scan_one(struct scan *s)
+{
+	/* What numbers, true, false and null are made of, and blanks. */
+	static const char others[] = "0123456789+-.eEtrufalsn: \t\r\n";
+	char c = s->text[s->at];
+
+	if (c == '"')
+		return scan_string(s);
+	if (c == '{' || c == '[') {
+		if (s->depth == MAX_DEPTH)
+			return bad_text(s, s->at,
+					"more than %d objects and arrays in "
+					"each other",
+					MAX_DEPTH);
+		s->open[s->depth++] = s->objects++;
+	} else if (c == '}' || c == ']') {
+		s->depth -= !!s->depth;
+	} else if (c != ',' && (!c || !strchr(others, c))) {
+		return c > ' ' && c <= '~' ?
+			       bad_text(s, s->at, "unexpected '%c'", c) :
+			       bad_text(s, s->at, "unexpected byte 0x%02x",
+					(unsigned char)c);
+	}
+	/* Each value but the first follows one of these. */
+	if (strchr("{[,", c) && s->values++ == MAX_VALUES)
+		return bad_text(s, s->at, "more than %d values", MAX_VALUES);
+	s->at++;
+	return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct name *x = a, *y = b;
+	size_t len = x->len < y->len ? x->len : y->len;
+	int order = (x->object > y->object) - (x->object < y->object);
+
+	if (!order)
+		order = memcmp(x->text, y->text, len);
+	if (!order)
+		order = (x->len > y->len) - (x->len < y->len);
+	if (!order)
+		order = (x->text > y->text) - (x->text < y->text);
+	return order;
+}
+
+static int check_names(struct scan *s)
+{
+	const struct name *again = NULL;
+	size_t i;
+
+	if (s->n)
+		qsort(s->names, s->n, sizeof(s->names[0]), compare_names);
+	for (i = 1; i < s->n; i++) {
+		const struct name *x = &s->names[i - 1], *y = &s->names[i];
+
+		if (x->object == y->object && x->len == y->len &&
+		    !memcmp(x->text, y->text, x->len) &&
+		    (!again || y->text < again->text))
+			again = y;
+	}
+	return again ? bad_text(s, (size_t)(again->text - s->text),
+				"member '%.*s' is there twice",
+				again->len < 64 ? (int)again->len : 64,
+				again->text) :
+		       0;
+}
+
+static int parse(const struct scan *s, struct json_object **object)
+{
+	struct json_tokener *tokener = json_tokener_new_ex(MAX_DEPTH + 1);
+	enum json_tokener_error why;
+	size_t end;
+
+	if (!tokener)
+		return no_memory(s->err);
+	json_tokener_set_flags(tokener,
+			       JSON_TOKENER_STRICT |
+				       JSON_TOKENER_VALIDATE_UTF8 |
+				       JSON_TOKENER_ALLOW_TRAILING_CHARS);
+	*object = json_tokener_parse_ex(tokener, s->text, (int)s->len);
+	why = json_tokener_get_error(tokener);
+	end = json_tokener_get_parse_end(tokener);
+	json_tokener_free(tokener);
+	if (why == json_tokener_continue)
+		return bad_text(s, s->len, "the end is missing");
+	if (why != json_tokener_success)
+		return bad_text(s, end, "%s", json_tokener_error_desc(why));
+	while (end < s->len && strchr(" \t\r\n", s->text[end]))
+		end++;
+	if (end == s->len)
+		return 0;
+	json_object_put(*object);
+	return bad_text(s, end, "something behind the end");
+}
+
+int json_parse_strict(const char *text, size_t len, const char *where,
+		      struct json_object **object, struct kho_error *err)
+{
+	struct scan s = { .where = where, .text = text, .len = len, .err = err };
+	int ret = 0;
+
+	if (len > JSON_MAX_SIZE)
+		return kho_fail(err, -EBADMSG,
+				"%s: has more than %u MiB: JSON that large is "
+				"not read",
+				where, JSON_MAX_SIZE >> 20);
+	if (!json_begins(text, len))
+		return kho_fail(err, -EBADMSG,
+				"%s: not a JSON object, which begins with '{'",
+				where);
+	while (!ret && s.at < len)
+		ret = scan_one(&s);
+	if (!ret)
+		ret = parse(&s, object);
+	if (!ret) {
+		ret = check_names(&s);
+		if (ret)
+			json_object_put(*object);
+	}
+	free(s.names);
+	return ret;
+}
+
+/* "components[3].write", or "" for the document itself. */
+static size_t format_place(const struct json_value *v, char *buf, size_t size)
+{
+	size_t len = 0;
+	int n;
+
+	if (!v->in) {
+		*buf = '\0';
+		return 0;
+	}
+	len = format_place(v->in, buf, size);
+	n = v->name ? snprintf(buf + len, size - len, "%s%s", len ? "." : "",
+			       v->name) :
+		      snprintf(buf + len, size - len, "[%zu]", v->index);
+	return (size_t)n < size - len ? len + (size_t)n : size - 1;
+}
+
+int json_bad(const struct json_value *v, struct kho_error *err, const char *fmt,
+	     ...)
+{
+	const struct json_value *document = v;
+	char place[192], why[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	while (document->in)
+		document = document->in;
+	return format_place(v, place, sizeof(place)) ?
+		       kho_fail(err, -EBADMSG, "%s: %s: %s", document->name,
+				place, why) :
+		       kho_fail(err, -EBADMSG, "%s: %s", document->name, why);
+}
+
+bool json_has(const struct json_value *in, const char *name,
+	      struct json_value *v)
+{
+	*v = (struct json_value){ .in = in, .name = name };
+	return json_object_object_get_ex(in->object, name, &v->object);
+}
+
+int json_need(const struct json_value *in, const char *name,
+	      struct json_value *v, struct kho_error *err)
+{
+	return json_has(in, name, v) ? 0 : json_bad(v, err, "is missing");
+}
+
+struct json_value json_element(const struct json_value *array, size_t i)
+{
+	return (struct json_value){
+		.object = json_object_array_get_idx(array->object, i),
+		.in = array,
+		.index = i,
+	};
+}
+
+int json_is_object(const struct json_value *v, struct kho_error *err)
+{
+	return json_object_is_type(v->object, json_type_object) ?
+		       0 :
+		       json_bad(v, err, "not an object");
+}
+
+int json_is_array(const struct json_value *v, size_t max, size_t *n,
+		  struct kho_error *err)
+{
+	if (!json_object_is_type(v->object, json_type_array))
+		return json_bad(v, err, "not an array");
+	*n = json_object_array_length(v->object);
+	return *n <= max ? 0 :
+			   json_bad(v, err, "has %zu elements, more than %zu",
+				    *n, max);
+}
+
+int json_is_string(const struct json_value *v, const char **string,
+		   struct kho_error *err)
+{
+	if (!json_object_is_type(v->object, json_type_string))
+		return json_bad(v, err, "not a string");
+	*string = json_object_get_string(v->object);
+	return strlen(*string) ==
+			       (size_t)json_object_get_string_len(v->object) ?
+		       0 :
+		       json_bad(v, err, "has a NUL in it");
+}
+
+int json_is_bool(const struct json_value *v, bool *value, struct kho_error *err)
+{
+	if (!json_object_is_type(v->object, json_type_boolean))
+		return json_bad(v, err, "neither true nor false");
+	*value = json_object_get_boolean(v->object);
+	return 0;
+}
+
+int json_is_version(const struct json_value *v, uint32_t *version,
+		    struct kho_error *err)
+{
+	int64_t number = json_object_get_int64(v->object);
+
+	if (!json_object_is_type(v->object, json_type_int) || number < 1 ||
+	    number > UINT32_MAX)
+		return json_bad(v, err, "not an integer from 1 to %u",
+				UINT32_MAX);
+	*version = (uint32_t)number;
+	return 0;
+}
+
+int json_is_range(const struct json_value *v, struct kho_range *range,
+		  struct kho_error *err)
+{
+	struct json_value min, max;
+	int ret;
+
+	if (!v->object) {
+		*range = (struct kho_range){ 0, 0 };
+		return 0;
+	}
+	if (!json_object_is_type(v->object, json_type_object))
+		return json_bad(v, err, "neither a range of versions nor null");
+	ret = json_need(v, "min", &min, err);
+	if (!ret)
+		ret = json_is_version(&min, &range->min, err);
+	if (!ret)
+		ret = json_need(v, "max", &max, err);
+	if (!ret)
+		ret = json_is_version(&max, &range->max, err);
+	if (!ret && range->min > range->max)
+		ret = json_bad(v, err, "%u to %u is no range", range->min,
+			       range->max);
+	return ret;
+}
+
+int json_is_document(const struct json_value *v, const char *schema,
+		     uint32_t version, struct kho_error *err)
+{
+	const char *is = NULL;
+	struct json_value m;
+	uint32_t number = 0;
+	int ret = json_is_object(v, err);
+
+	if (!ret)
+		ret = json_need(v, "schema", &m, err);
+	if (!ret)
+		ret = json_is_string(&m, &is, err);
+	if (!ret && strcmp(is, schema) != 0)
+		ret = json_bad(&m, err, "not '%s'", schema);
+	if (!ret)
+		ret = json_need(v, "version", &m, err);
+	if (!ret)
+		ret = json_is_version(&m, &number, err);
+	if (!ret && number != version)
+		ret = json_bad(&m, err, "is %u, only version %u is known",
+			       number, version);
+	return ret;
+}
