@@ -2,7 +2,6 @@
 /* Reading the small subtrees of Linux, where every byte is hostile. */
 #include <errno.h>
 #include <libfdt.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,10 +9,9 @@
 #include <kho/abi/reserve_mem.h>
 #include <kho/linux.h>
 
-_Static_assert(sizeof(struct kho_kexec_metadata) == 73, "format");
+#include "base/fdt.h"
 
-/* As many regions as one can think of. */
-#define FDT_SIZE_MAX (1u << 20)
+_Static_assert(sizeof(struct kho_kexec_metadata) == 73, "format");
 
 int kho_linux_metadata(const struct kho_mem *mem, uint64_t phys, uint64_t size,
 		       struct kho_linux_metadata *metadata,
@@ -45,17 +43,6 @@ int kho_linux_metadata(const struct kho_mem *mem, uint64_t phys, uint64_t size,
 	return 0;
 }
 
-static bool read_u64(const void *fdt, int node, const char *name, uint64_t *val)
-{
-	int len;
-	const void *prop = fdt_getprop(fdt, node, name, &len);
-
-	if (!prop || len != sizeof(*val))
-		return false;
-	memcpy(val, prop, sizeof(*val));
-	return true;
-}
-
 static int read_region(const void *fdt, int node,
 		       struct kho_linux_region *region, struct kho_error *err)
 {
@@ -71,8 +58,8 @@ static int read_region(const void *fdt, int node,
 				"memblock: region %s is not " KHO_RESERVE_MEM_COMPATIBLE
 				", nothing else can be read",
 				name);
-	if (!read_u64(fdt, node, KHO_RESERVE_MEM_START, &region->phys) ||
-	    !read_u64(fdt, node, KHO_RESERVE_MEM_SIZE, &region->size) ||
+	if (fdt_read_u64(fdt, node, KHO_RESERVE_MEM_START, &region->phys) ||
+	    fdt_read_u64(fdt, node, KHO_RESERVE_MEM_SIZE, &region->size) ||
 	    !region->size || region->phys + region->size < region->phys)
 		return kho_fail(err, -EBADMSG,
 				"memblock: region %s has no sound %s and %s",
@@ -108,32 +95,13 @@ int kho_linux_regions(const struct kho_mem *mem, uint64_t phys, uint64_t size,
 				    void *arg),
 		      void *arg, struct kho_error *err)
 {
+	const struct reader r = { "memblock", mem, err };
 	void *copy;
-	int ret;
+	int ret = fdt_read(&r, phys, size, "FDT", &copy);
 
-	if (size < sizeof(struct fdt_header) || size > FDT_SIZE_MAX)
-		return kho_fail(err, -EBADMSG,
-				"memblock: an FDT of %llu bytes cannot be",
-				(unsigned long long)size);
-	copy = malloc(size);
-	if (!copy)
-		return kho_fail(err, -ENOMEM, "memblock: out of memory");
-	if (kho_mem_read(mem, phys, copy, size)) {
-		ret = kho_fail(err, -EFAULT,
-			       "memblock: the %llu bytes at %#llx are not in the memory",
-			       (unsigned long long)size,
-			       (unsigned long long)phys);
-	} else {
-		/* libfdt 1.6 follows a NULL in an FDT before version 16. */
-		ret = fdt_magic(copy) != FDT_MAGIC ? -FDT_ERR_BADMAGIC :
-		      fdt_version(copy) < 17	   ? -FDT_ERR_BADVERSION :
-						     fdt_check_full(copy, size);
-		ret = ret ? kho_fail(err, -EBADMSG,
-				     "memblock: the FDT at %#llx is damaged: %s",
-				     (unsigned long long)phys,
-				     fdt_strerror(ret)) :
-			    read_fdt(copy, region, arg, err);
-	}
+	if (ret)
+		return ret;
+	ret = read_fdt(copy, region, arg, err);
 	free(copy);
 	return ret;
 }

@@ -90,7 +90,7 @@ static int check_block(struct block_reader *r, uint64_t phys, uint64_t count)
 {
 	const struct chain *chain = r->arg;
 	int ret = tell(chain->reach, chain->part, phys,
-		       1ull << r->mem->page_shift);
+		       1ull << r->in.mem->page_shift);
 
 	if (ret)
 		return ret;
@@ -188,12 +188,11 @@ int luo_state_sessions(const struct kho_mem *mem, const struct luo_state *state,
 		.arg = arg,
 	};
 	struct block_reader reader = {
-		.mem = mem,
+		.in = { "block", mem, err },
 		.version = 1,
 		.entry_size = sizeof(struct kho_luo_session),
 		.block = read_sessions,
 		.arg = &chain,
-		.err = err,
 	};
 
 	if (!state->written)
@@ -216,12 +215,11 @@ int luo_state_files(const struct kho_mem *mem,
 		.want = session->count,
 	};
 	struct block_reader reader = {
-		.mem = mem,
+		.in = { "block", mem, err },
 		.version = 1,
 		.entry_size = sizeof(struct kho_luo_file),
 		.block = read_files,
 		.arg = &chain,
-		.err = err,
 	};
 	int ret = block_read(&reader, session->files);
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Reading a preserved memfd through a view of memory: every byte is hostile. */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,26 +27,12 @@ bool luo_handler_is_memfd(const char *handler)
 
 /* A memfd that is being read. */
 struct memfd_reader {
-	const struct kho_mem *mem;
+	struct reader in;
 	const struct luo_reach *reach;
-	struct kho_error *err;
 	uint64_t phys;
 	struct kho_memfd raw;
 	struct luo_memfd *memfd;
 };
-
-__attribute__((format(printf, 3, 4))) static int
-memfd_fail(const struct memfd_reader *r, int code, const char *fmt, ...)
-{
-	char text[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	return kho_fail(r->err, code, "memfd: at %#llx: %s",
-			(unsigned long long)r->phys, text);
-}
 
 static int tell(const struct memfd_reader *r, enum luo_part part, uint64_t phys,
 		uint64_t size)
@@ -60,33 +44,35 @@ static int read_head(struct memfd_reader *r)
 {
 	static const struct kho_vmalloc_desc zeros;
 	const struct kho_memfd *raw = &r->raw;
-	unsigned int shift = r->mem->page_shift;
+	unsigned int shift = r->in.mem->page_shift;
 	int ret;
 
 	if (!r->phys || r->phys & ((1ull << shift) - 1))
-		return memfd_fail(r, -EBADMSG, "no page begins there");
+		return reader_fail(&r->in, -EBADMSG, r->phys,
+				   "no page begins there");
 	ret = tell(r, LUO_PART_FILE, r->phys, 1ull << shift);
 	if (ret)
 		return ret;
-	if (kho_mem_read(r->mem, r->phys, &r->raw, sizeof(r->raw)))
-		return memfd_fail(r, -EFAULT, "it is outside the memory");
+	if (kho_mem_read(r->in.mem, r->phys, &r->raw, sizeof(r->raw)))
+		return reader_fail(&r->in, -EFAULT, r->phys,
+				   "it is outside the memory");
 	if (raw->seals & ~KHO_MEMFD_SEALS || raw->flags)
-		return memfd_fail(r, -EOPNOTSUPP,
-				  "seals %#x, flags %#x: Linux refuses what it does not know",
-				  raw->seals, raw->flags);
+		return reader_fail(&r->in, -EOPNOTSUPP, r->phys,
+				   "seals %#x, flags %#x: Linux refuses what it does not know",
+				   raw->seals, raw->flags);
 	if (raw->size > INT64_MAX || raw->position > INT64_MAX)
-		return memfd_fail(r, -EBADMSG,
-				  "size %llu, position %llu: no file has such",
-				  (unsigned long long)raw->size,
-				  (unsigned long long)raw->position);
+		return reader_fail(&r->in, -EBADMSG, r->phys,
+				   "size %llu, position %llu: no file has such",
+				   (unsigned long long)raw->size,
+				   (unsigned long long)raw->position);
 	if (!raw->folios && memcmp(&raw->array, &zeros, sizeof(zeros)))
-		return memfd_fail(r, -EBADMSG,
-				  "an array, but no folios that would be in it");
+		return reader_fail(&r->in, -EBADMSG, r->phys,
+				   "an array, but no folios that would be in it");
 	if (raw->folios > (raw->size + (1ull << shift) - 1) >> shift)
-		return memfd_fail(r, -EBADMSG,
-				  "%llu folios in a file of %llu bytes",
-				  (unsigned long long)raw->folios,
-				  (unsigned long long)raw->size);
+		return reader_fail(&r->in, -EBADMSG, r->phys,
+				   "%llu folios in a file of %llu bytes",
+				   (unsigned long long)raw->folios,
+				   (unsigned long long)raw->size);
 	return 0;
 }
 
@@ -108,7 +94,7 @@ static bool grow(struct luo_memfd *memfd)
 
 static int read_folio(struct memfd_reader *r, const struct kho_memfd_folio *raw)
 {
-	unsigned int shift = r->mem->page_shift;
+	unsigned int shift = r->in.mem->page_shift;
 	uint64_t pfn = raw->bits & KHO_MEMFD_PFN_MASK;
 	uint64_t end = ((r->raw.size - 1) >> shift) + 1;
 	struct luo_memfd *memfd = r->memfd;
@@ -120,22 +106,24 @@ static int read_folio(struct memfd_reader *r, const struct kho_memfd_folio *raw)
 	if (pfn >> (64 - shift) ||
 	    raw->bits & ~(KHO_MEMFD_PFN_MASK | KHO_MEMFD_DIRTY |
 			  KHO_MEMFD_UPTODATE))
-		return memfd_fail(r, -EBADMSG, "%#llx is no folio",
-				  (unsigned long long)raw->bits);
+		return reader_fail(&r->in, -EBADMSG, r->phys,
+				   "%#llx is no folio",
+				   (unsigned long long)raw->bits);
 	if (r->reach && r->reach->order)
 		order = r->reach->order(pfn << shift, r->reach->arg);
 	/* Whoever asked will see that such a page is not preserved. */
 	if (order < 0)
 		order = 0;
 	if ((unsigned int)order + shift > KHO_MAX_FOLIO_SHIFT)
-		return memfd_fail(r, -EBADMSG, "a folio of order %d", order);
+		return reader_fail(&r->in, -EBADMSG, r->phys,
+				   "a folio of order %d", order);
 	if (raw->index >= end)
-		return memfd_fail(r, -EBADMSG,
-				  "a folio at page %llu of a file of %llu pages",
-				  (unsigned long long)raw->index,
-				  (unsigned long long)end);
+		return reader_fail(&r->in, -EBADMSG, r->phys,
+				   "a folio at page %llu of a file of %llu pages",
+				   (unsigned long long)raw->index,
+				   (unsigned long long)end);
 	if (!grow(memfd))
-		return memfd_fail(r, -ENOMEM, "out of memory");
+		return reader_fail(&r->in, -ENOMEM, r->phys, "out of memory");
 	folio = &memfd->folios[memfd->n++];
 	folio->phys = pfn << shift;
 	folio->index = raw->index;
@@ -150,19 +138,20 @@ static int read_folio(struct memfd_reader *r, const struct kho_memfd_folio *raw)
 static int read_run(struct memfd_reader *r, const struct run *run,
 		    uint64_t *left)
 {
-	size_t size = 1ul << r->mem->page_shift;
+	size_t size = 1ul << r->in.mem->page_shift;
 	struct kho_memfd_folio *page = malloc(size);
-	int ret = page ? 0 : memfd_fail(r, -ENOMEM, "out of memory");
+	int ret = page ? 0 :
+			 reader_fail(&r->in, -ENOMEM, r->phys, "out of memory");
 
 	for (uint64_t i = 0; !ret && *left && i < run->pages; i++) {
 		uint64_t n = size / sizeof(*page);
 
 		if (n > *left)
 			n = *left;
-		if (kho_mem_read(r->mem, run->phys + i * size, page,
+		if (kho_mem_read(r->in.mem, run->phys + i * size, page,
 				 n * sizeof(*page)))
-			ret = memfd_fail(r, -EFAULT,
-					 "its array is outside the memory");
+			ret = reader_fail(&r->in, -EFAULT, r->phys,
+					  "its array is outside the memory");
 		for (uint64_t j = 0; !ret && j < n; j++)
 			ret = read_folio(r, &page[j]);
 		*left -= n;
@@ -188,16 +177,16 @@ static int sort_folios(const struct memfd_reader *r)
 		qsort(memfd->folios, memfd->n, sizeof(*folio), by_index);
 	for (size_t i = 1; i < memfd->n; i++)
 		if (folio[i].index - folio[i - 1].index < folio[i - 1].pages)
-			return memfd_fail(r, -EBADMSG,
-					  "page %llu of the file is there twice",
-					  (unsigned long long)folio[i].index);
+			return reader_fail(&r->in, -EBADMSG, r->phys,
+					   "page %llu of the file is there twice",
+					   (unsigned long long)folio[i].index);
 	return 0;
 }
 
 /* The folios of an area that was found good. */
-static int read_folios(struct memfd_reader *r, const struct reader *area)
+static int read_folios(struct memfd_reader *r, const struct area_reader *area)
 {
-	unsigned int shift = r->mem->page_shift;
+	unsigned int shift = r->in.mem->page_shift;
 	uint64_t left = r->raw.folios, room = 0;
 	int ret = 0;
 
@@ -205,10 +194,10 @@ static int read_folios(struct memfd_reader *r, const struct reader *area)
 		room += area->runs.run[i].pages;
 	room = (room << shift) / sizeof(struct kho_memfd_folio);
 	if (left > room)
-		return memfd_fail(r, -EBADMSG,
-				  "%llu folios, its array has room for %llu",
-				  (unsigned long long)left,
-				  (unsigned long long)room);
+		return reader_fail(&r->in, -EBADMSG, r->phys,
+				   "%llu folios, its array has room for %llu",
+				   (unsigned long long)left,
+				   (unsigned long long)room);
 	for (size_t i = 0; !ret && i < area->runs.n; i++)
 		ret = read_run(r, &area->runs.run[i], &left);
 	return ret ? ret : sort_folios(r);
@@ -216,11 +205,10 @@ static int read_folios(struct memfd_reader *r, const struct reader *area)
 
 static int read_array(struct memfd_reader *r)
 {
-	unsigned int shift = r->mem->page_shift;
-	struct reader area = {
-		.mem = r->mem,
+	unsigned int shift = r->in.mem->page_shift;
+	struct area_reader area = {
+		.in = { "vmalloc", r->in.mem, r->in.err },
 		.desc = r->phys + offsetof(struct kho_memfd, array),
-		.err = r->err,
 	};
 	int ret = area_read(&area);
 
@@ -241,9 +229,8 @@ int luo_memfd_read(const struct kho_mem *mem, uint64_t phys,
 		   struct kho_error *err)
 {
 	struct memfd_reader r = {
-		.mem = mem,
+		.in = { "memfd", mem, err },
 		.reach = reach,
-		.err = err,
 		.phys = phys,
 	};
 	int ret;

@@ -20,6 +20,7 @@
 
 #include <kho/abi/kexec_handover.h>
 
+#include "base/fdt.h"
 #include "compat/closure.h"
 #include "inspect/image/private.h"
 
@@ -291,15 +292,6 @@ static int add_node(struct running *r, const char *path, const void *fdt,
 	return text ? add_composite(r, path, text, (size_t)len) : 1;
 }
 
-static int check_fdt(const void *fdt, size_t len)
-{
-	/* libfdt 1.6 follows a NULL in an FDT before version 16. */
-	return len < sizeof(struct fdt_header) ? -FDT_ERR_TRUNCATED :
-	       fdt_magic(fdt) != FDT_MAGIC     ? -FDT_ERR_BADMAGIC :
-	       fdt_version(fdt) < 17	       ? -FDT_ERR_BADVERSION :
-						 fdt_check_full(fdt, len);
-}
-
 /*
  * An FDT: what it is, and what the nodes in it are. A node that does not say it
  * is @other's, or, when that is NULL, of no interest.
@@ -308,7 +300,7 @@ static int add_fdt(struct running *r, const char *path, const void *fdt,
 		   size_t len,
 		   int (*other)(struct running *r, const char *name))
 {
-	int node, ret = check_fdt(fdt, len);
+	int node, ret = fdt_check(fdt, len);
 
 	if (ret)
 		return kho_fail(r->err, -EBADMSG, "%s: %s", path,

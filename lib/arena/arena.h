@@ -19,6 +19,8 @@
 #include <kho/state.h>
 #include <kho/tree.h>
 
+#include "base/reader.h"
+
 #pragma GCC visibility push(hidden)
 
 /* The arena backs, and gives back, memory in steps of this size. */
@@ -145,6 +147,14 @@ struct kho_mem_live {
 	const struct kho *kho;
 };
 struct kho_mem_live mem_live(const struct kho *kho);
+/*
+ * Claim what a decoder found: a folio of @size bytes; @n pages that were
+ * preserved as such. 0, or why not, said.
+ */
+int pages_claim_folio(struct kho *kho, const struct reader *r, uint64_t phys,
+		      size_t size, void **folio);
+int pages_claim(struct kho *kho, const struct reader *r, uint64_t phys,
+		size_t n);
 
 /* tree.c */
 /* tree.c */

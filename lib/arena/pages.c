@@ -917,6 +917,33 @@ size_t kho_folio_size(const struct kho *kho, const void *folio)
 	return size;
 }
 
+static int claim_fail(const struct reader *r, int code, uint64_t phys)
+{
+	return reader_fail(r, code, phys, "cannot be claimed: %s",
+			   code == -ENOENT ? "no preserved folio" :
+					     "was claimed before");
+}
+
+int pages_claim_folio(struct kho *kho, const struct reader *r, uint64_t phys,
+		      size_t size, void **folio)
+{
+	*folio = kho_restore_folio(kho, phys);
+	if (!*folio)
+		return claim_fail(r, -errno, phys);
+	if (kho_folio_size(kho, *folio) != size)
+		return reader_fail(r, -EBADMSG, phys,
+				   "the folio has %zu bytes instead of %zu",
+				   kho_folio_size(kho, *folio), size);
+	return 0;
+}
+
+int pages_claim(struct kho *kho, const struct reader *r, uint64_t phys,
+		size_t n)
+{
+	return kho_restore_pages(kho, phys, n) ? 0 :
+						 claim_fail(r, -errno, phys);
+}
+
 uint64_t pages_free_unclaimed(struct kho *kho)
 {
 	struct pages *a = kho->pages;

@@ -8,20 +8,7 @@
 #include <kho/abi/kexec_handover.h>
 #include <kho/state.h>
 
-/* No root FDT is larger: some thousand subtrees. */
-#define FDT_SIZE_MAX (1u << 20)
-
-/* A property that is eight raw bytes, only 4-byte aligned. */
-static int read_u64(const void *fdt, int node, const char *name, uint64_t *val)
-{
-	int len;
-	const void *prop = fdt_getprop(fdt, node, name, &len);
-
-	if (!prop || len != sizeof(*val))
-		return -EBADMSG;
-	memcpy(val, prop, sizeof(*val));
-	return 0;
-}
+#include "base/fdt.h"
 
 /* The first string of `compatible`; "" when there is no such property. */
 static int read_compatible(const void *fdt, int node,
@@ -50,8 +37,8 @@ static int read_subtree(const void *fdt, int node,
 				"state tree: a subtree's name has more than %zu characters",
 				sizeof(sub->name) - 1);
 	strcpy(sub->name, name);
-	if (read_u64(fdt, node, KHO_FDT_SUBTREE_PHYS, &sub->phys) ||
-	    read_u64(fdt, node, KHO_FDT_SUBTREE_SIZE, &sub->size))
+	if (fdt_read_u64(fdt, node, KHO_FDT_SUBTREE_PHYS, &sub->phys) ||
+	    fdt_read_u64(fdt, node, KHO_FDT_SUBTREE_SIZE, &sub->size))
 		return kho_fail(err, -EBADMSG,
 				"state tree: subtree %s has no %s or %s of 8 bytes",
 				name, KHO_FDT_SUBTREE_PHYS,
@@ -86,7 +73,7 @@ static int read_fdt(const void *fdt, struct kho_state **state,
 	}
 	/* Linux leaves the property out as long as nothing is preserved. */
 	if (fdt_getprop(fdt, 0, KHO_FDT_MEMORY_MAP, NULL)) {
-		ret = read_u64(fdt, 0, KHO_FDT_MEMORY_MAP, &s->tracker);
+		ret = fdt_read_u64(fdt, 0, KHO_FDT_MEMORY_MAP, &s->tracker);
 		if (ret) {
 			kho_fail(err, ret, "state tree: %s is not 8 bytes",
 				 KHO_FDT_MEMORY_MAP);
@@ -117,34 +104,13 @@ fail:
 int kho_state_read(const struct kho_mem *mem, uint64_t fdt, uint64_t size,
 		   struct kho_state **state, struct kho_error *err)
 {
+	const struct reader r = { "state tree", mem, err };
 	void *copy;
-	int ret;
+	int ret = fdt_read(&r, fdt, size, "root FDT", &copy);
 
-	if (size < sizeof(struct fdt_header) || size > FDT_SIZE_MAX)
-		return kho_fail(err, -EBADMSG,
-				"state tree: a root FDT of %llu bytes cannot be",
-				(unsigned long long)size);
-	copy = malloc(size);
-	if (!copy)
-		return kho_fail(err, -ENOMEM, "state tree: out of memory");
-	ret = kho_mem_read(mem, fdt, copy, size);
-	if (ret) {
-		kho_fail(err, ret,
-			 "state tree: the root FDT at %#llx is outside the memory",
-			 (unsigned long long)fdt);
-		goto out;
-	}
-	/* libfdt 1.6 follows a NULL in an FDT of a version before 16. */
-	ret = fdt_magic(copy) != FDT_MAGIC ? -FDT_ERR_BADMAGIC :
-	      fdt_version(copy) < 17	   ? -FDT_ERR_BADVERSION :
-					     fdt_check_full(copy, size);
 	if (ret)
-		ret = kho_fail(err, -EBADMSG,
-			       "state tree: the root FDT at %#llx is damaged: %s",
-			       (unsigned long long)fdt, fdt_strerror(ret));
-	else
-		ret = read_fdt(copy, state, err);
-out:
+		return ret;
+	ret = read_fdt(copy, state, err);
 	free(copy);
 	return ret;
 }

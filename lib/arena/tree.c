@@ -16,10 +16,8 @@
 #include <kho/tree.h>
 
 #include "arena/private.h"
+#include "base/fdt.h"
 #include "compat/component.h"
-
-/* No root FDT is larger: some thousand subtrees. */
-#define FDT_SIZE_MAX (1u << 20)
 
 struct tree_entry {
 	char name[KHO_SUBTREE_NAME_SIZE];

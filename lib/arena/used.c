@@ -14,10 +14,8 @@
 
 #include <kho/state.h>
 
+#include "base/fdt.h"
 #include "compat/bundle.h"
-
-/* No FDT that Linux hands over is larger. */
-#define MAX_FDT (1u << 20)
 
 /* Of LUO's blob, a string that is padded with NULs. */
 #define LUO_COMPATIBLE_SIZE 8
@@ -83,39 +81,14 @@ static int read_luo(const struct kho_mem *mem,
 	return set_token(used, sub, "luo", text, err);
 }
 
-/* A copy of an FDT, checked, to free(). */
-static int read_fdt(const struct kho_mem *mem,
-		    const struct kho_state_subtree *sub, void **fdt,
-		    struct kho_error *err)
-{
-	void *copy;
-	int ret;
-
-	if (sub->size < sizeof(struct fdt_header) || sub->size > MAX_FDT)
-		return bad_blob(sub, -EBADMSG, "an FDT of that size cannot be",
-				err);
-	copy = malloc(sub->size);
-	if (!copy)
-		return kho_fail(err, -ENOMEM, "state tree: out of memory");
-	ret = read_blob(mem, sub, copy, sub->size, err);
-	/* libfdt 1.6 follows a NULL in an FDT of a version before 16. */
-	if (!ret && (fdt_magic(copy) != FDT_MAGIC || fdt_version(copy) < 17 ||
-		     fdt_check_full(copy, sub->size)))
-		ret = bad_blob(sub, -EBADMSG, "a damaged FDT", err);
-	if (ret)
-		free(copy);
-	else
-		*fdt = copy;
-	return ret;
-}
-
 static int read_memblock(const struct kho_mem *mem,
 			 const struct kho_state_subtree *sub,
 			 struct kho_used *used, struct kho_error *err)
 {
+	const struct reader r = { "state tree: blob of memblock", mem, err };
 	const char *text;
-	void *fdt = NULL;
-	int len, ret = read_fdt(mem, sub, &fdt, err);
+	void *fdt;
+	int len, ret = fdt_read(&r, sub->phys, sub->size, "FDT", &fdt);
 
 	if (ret)
 		return ret;

@@ -106,24 +106,6 @@ static int collect_node(uint64_t phys, void *arg)
 	return 0;
 }
 
-static int claim_node(struct kho *kho, uint64_t phys, struct kho_error *err)
-{
-	void *node = kho_restore_folio(kho, phys);
-	int code = errno;
-
-	if (!node)
-		return kho_fail(err, -code,
-				"radix: node at %#llx cannot be claimed: %s",
-				(unsigned long long)phys,
-				code == ENOENT ? "no preserved folio" :
-						 "was claimed before");
-	if (kho_folio_size(kho, node) != 1ul << kho->page_shift)
-		return kho_fail(err, -EBADMSG,
-				"radix: node at %#llx: the folio is larger than a page",
-				(unsigned long long)phys);
-	return 0;
-}
-
 int kho_radix_restore(struct kho *kho, uint64_t root, unsigned int key_bits,
 		      struct kho_radix **result, struct kho_error *err)
 {
@@ -132,7 +114,9 @@ int kho_radix_restore(struct kho *kho, uint64_t root, unsigned int key_bits,
 	const struct kho_radix_walk walk = { .node = collect_node,
 					     .arg = &nodes };
 	struct kho_radix_stats stats;
+	const struct reader in = { "radix", &live.mem, err };
 	struct kho_radix *radix = NULL;
+	void *node;
 	int ret;
 
 	ret = radix_read(&live.mem, root, key_bits, &walk, &stats, err);
@@ -146,7 +130,8 @@ int kho_radix_restore(struct kho *kho, uint64_t root, unsigned int key_bits,
 	radix->root = root;
 	radix->sync->stripes[0][0].keys = stats.keys;
 	for (size_t i = 0; !ret && i < nodes.n; i++)
-		ret = claim_node(kho, nodes.phys[i], err);
+		ret = pages_claim_folio(kho, &in, nodes.phys[i],
+					1ul << kho->page_shift, &node);
 	if (ret)
 		kho_radix_close(radix);
 	else

@@ -467,7 +467,7 @@ def structures():
         (luo + 16, 0x123, 'damaged', 'a block starts a page'),
         (luo + 16, 0x7fff0000000, 'damaged', 'outside the memory'),
         (luo + 24, 0x7fff0000000, 'damaged', 'FLBs at 0x7fff0000000'),
-        (sessions, sessions, 'damaged', 'the chain does not end'),
+        (sessions, sessions, 'damaged', 'the chain of blocks does not end'),
         (sessions + 8, 52, 'damaged', '52 entries'),
         (sessions + 16, b'multi-test-empty-1\0', 'damaged',
          'session multi-test-empty-1 is there twice'),

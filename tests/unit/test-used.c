@@ -168,12 +168,14 @@ static void blobs(void **state)
 		{ "else", "", 0, "", NULL, 0 },
 		{ "else", "", UINT64_MAX, "", NULL, 0 },
 		{ "memblock", "x", UINT64_MAX, NULL,
-		  "an FDT of that size cannot be", -EBADMSG },
-		{ "memblock", "x", 20, NULL, "an FDT of that size cannot be",
+		  "at 0x5000: the FDT cannot have 18446744073709551615 bytes",
 		  -EBADMSG },
-		{ "memblock", "x", MAX_BLOB, NULL, "a damaged FDT", -EBADMSG },
-		{ "memblock", "x", MAX_BLOB + 1, NULL, "outside of the memory",
-		  -EFAULT },
+		{ "memblock", "x", 20, NULL,
+		  "at 0x5000: the FDT cannot have 20 bytes", -EBADMSG },
+		{ "memblock", "x", MAX_BLOB, NULL,
+		  "at 0x5000: the FDT is damaged: FDT_ERR_BADMAGIC", -EBADMSG },
+		{ "memblock", "x", MAX_BLOB + 1, NULL,
+		  "at 0x5000: the FDT is outside the memory", -EFAULT },
 	};
 	unsigned char blob[MAX_BLOB];
 	struct kho_used *used;
@@ -300,8 +302,9 @@ static void memblock(void **state)
 	fdt_set_version(blob, 16);
 	assert_int_equal(read_used("kho-v4", &sub, blob, &used, &n, &err),
 			 -EBADMSG);
-	assert_string_equal(err.text,
-			    "state tree: blob of memblock: a damaged FDT");
+	assert_string_equal(
+		err.text,
+		"state tree: blob of memblock: at 0x5000: the FDT is damaged: FDT_ERR_BADVERSION");
 }
 
 /* A whole state of Linux 7.3, from its root FDT on. */

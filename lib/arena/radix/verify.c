@@ -4,8 +4,9 @@
 #include <search.h>
 #include <stdlib.h>
 
-#include "base/crc32c.h"
 #include "arena/radix/radix.h"
+#include "base/crc32c.h"
+#include "base/reader.h"
 
 /*
  * struct walker - state of a walk
@@ -13,9 +14,8 @@
  * @pages: copies of the nodes on the path, a page for each level
  */
 struct walker {
-	const struct kho_mem *mem;
+	struct reader in;
 	const struct kho_radix_walk *walk;
-	struct kho_error *err;
 	unsigned int key_bits;
 	unsigned int top;
 	void *seen;
@@ -49,25 +49,20 @@ static int mark_seen(struct walker *w, uint64_t phys)
 /* A copy of the page at @phys. */
 static int read_node(struct walker *w, uint64_t phys, uint64_t *node)
 {
-	size_t size = 1ul << w->mem->page_shift;
-	unsigned long long at = phys;
+	size_t size = 1ul << w->in.mem->page_shift;
 	int err;
 
-	if (phys == 0)
-		return kho_fail(w->err, -EBADMSG, "radix: the root is 0");
-	if (phys & (size - 1))
-		return kho_fail(w->err, -EBADMSG,
-				"radix: node at %#llx is not page aligned", at);
+	if (!phys || phys & (size - 1))
+		return reader_fail(&w->in, -EBADMSG, phys,
+				   "the node is not page aligned");
 	err = mark_seen(w, phys);
 	if (err)
-		return kho_fail(w->err, err, "radix: node at %#llx%s", at,
-				err == -ELOOP ? " is reached twice" :
-						": out of memory");
-	err = kho_mem_read(w->mem, phys, node, size);
+		return reader_fail(&w->in, err, phys,
+				   err == -ELOOP ? "the node is reached twice" :
+						   "out of memory");
+	err = reader_get(&w->in, phys, node, size, "node");
 	if (err)
-		return kho_fail(w->err, err,
-				"radix: node at %#llx is outside the memory",
-				at);
+		return err;
 	w->stats.nodes++;
 	return w->walk->node ? w->walk->node(phys, w->walk->arg) : 0;
 }
@@ -81,7 +76,7 @@ struct leaf_crc {
 
 static int walk_leaf(struct walker *w, const uint64_t *leaf, uint64_t first)
 {
-	size_t size = 1ul << w->mem->page_shift;
+	size_t size = 1ul << w->in.mem->page_shift;
 	uint64_t n = w->stats.keys, word, key;
 	int err;
 
@@ -90,7 +85,7 @@ static int walk_leaf(struct walker *w, const uint64_t *leaf, uint64_t first)
 			key = first +
 			      (i * 64 + (uint64_t)__builtin_ctzll(word));
 			if (key > radix_max_key(w->key_bits))
-				return kho_fail(w->err, -EBADMSG,
+				return kho_fail(w->in.err, -EBADMSG,
 						"radix: key %#llx has more than %u bits",
 						(unsigned long long)key,
 						w->key_bits);
@@ -115,7 +110,7 @@ static int walk_leaf(struct walker *w, const uint64_t *leaf, uint64_t first)
 static int walk_node(struct walker *w, uint64_t phys, unsigned int level,
 		     uint64_t first)
 {
-	unsigned int page_shift = w->mem->page_shift;
+	unsigned int page_shift = w->in.mem->page_shift;
 	uint64_t *node = (void *)(w->pages + ((size_t)level << page_shift));
 	uint64_t slots, children = 0;
 	unsigned int shift;
@@ -132,9 +127,9 @@ static int walk_node(struct walker *w, uint64_t phys, unsigned int level,
 		if (!node[i])
 			continue;
 		if (i >= slots)
-			return kho_fail(w->err, -EBADMSG,
-					"radix: node at %#llx has an entry past %u bit keys",
-					(unsigned long long)phys, w->key_bits);
+			return reader_fail(&w->in, -EBADMSG, phys,
+					   "the node has an entry past %u bit keys",
+					   w->key_bits);
 		err = walk_node(w, node[i], level - 1, first + (i << shift));
 		if (err)
 			return err;
@@ -151,9 +146,8 @@ int radix_read(const struct kho_mem *mem, uint64_t root, unsigned int key_bits,
 	       struct kho_error *err)
 {
 	struct walker w = {
-		.mem = mem,
+		.in = { "radix", mem, err },
 		.walk = walk,
-		.err = err,
 		.key_bits = key_bits,
 	};
 	int ret;

@@ -517,19 +517,17 @@ static int claim_block(struct block_reader *r, uint64_t phys,
 {
 	struct kho_blocks *b = r->arg;
 	struct slot *slot = slot_make(b, b->blocks);
+	void *page;
+	int ret;
 
 	(void)entries;
 	if (!slot)
-		return block_read_fail(r, -ENOMEM, phys, "out of memory");
-	slot->page = kho_restore_folio(b->kho, phys);
-	if (!slot->page)
-		return block_read_fail(r, -errno, phys, "cannot be claimed: %s",
-				       errno == ENOENT ? "no preserved folio" :
-				       errno == EBUSY  ? "was claimed before" :
-							 strerror(errno));
-	if (kho_folio_size(b->kho, slot->page) != 1ul << r->mem->page_shift)
-		return block_read_fail(r, -EBADMSG, phys,
-				       "the folio is more than a page");
+		return reader_fail(&r->in, -ENOMEM, phys, "out of memory");
+	ret = pages_claim_folio(b->kho, &r->in, phys,
+				1ul << r->in.mem->page_shift, &page);
+	if (ret)
+		return ret;
+	slot->page = page;
 	slot->start = b->count;
 	b->sparse |= slot->start != b->blocks * b->capacity;
 	b->pages = ++b->blocks;
@@ -543,9 +541,8 @@ int kho_block_restore(struct kho *kho, size_t entry_size,
 {
 	struct kho_mem_live live = mem_live(kho);
 	struct block_reader reader = {
-		.mem = &live.mem,
+		.in = { "block", &live.mem, err },
 		.entry_size = entry_size,
-		.err = err,
 	};
 	struct kho_blocks *b;
 	uint64_t first;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Reading a chain through a view of memory, where every byte is hostile. */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "data/block/private.h"
@@ -10,20 +8,6 @@
 _Static_assert(sizeof(struct kho_block_root) == 8, "format");
 _Static_assert(sizeof(struct kho_block_v1) == 16, "format");
 _Static_assert(sizeof(struct kho_block_v2) == 24, "format");
-
-/* Write down what is wrong with the block at @at. */
-int block_read_fail(const struct block_reader *r, int code, uint64_t at,
-		    const char *fmt, ...)
-{
-	char text[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	return kho_fail(r->err, code, "block: at 0x%llx: %s",
-			(unsigned long long)at, text);
-}
 
 /* A header, as far as both versions have it. */
 struct header {
@@ -36,10 +20,10 @@ static int read_header_v1(struct block_reader *r, uint64_t phys,
 			  struct header *header)
 {
 	struct kho_block_v1 v1;
+	int ret = reader_get(&r->in, phys, &v1, sizeof(v1), "block");
 
-	if (kho_mem_read(r->mem, phys, &v1, sizeof(v1)) < 0)
-		return block_read_fail(r, -EFAULT, phys,
-				       "the block is outside the memory");
+	if (ret)
+		return ret;
 	header->count = v1.count;
 	header->next = v1.next.phys;
 	return 0;
@@ -49,39 +33,39 @@ static int read_header_v2(struct block_reader *r, uint64_t phys,
 			  struct header *header)
 {
 	struct kho_block_v2 v2;
+	int ret = reader_get(&r->in, phys, &v2, sizeof(v2), "block");
 
-	if (kho_mem_read(r->mem, phys, &v2, sizeof(v2)) < 0)
-		return block_read_fail(r, -EFAULT, phys,
-				       "the block is outside the memory");
+	if (ret)
+		return ret;
 	if (v2.magic != KHO_BLOCK_MAGIC)
-		return block_read_fail(r, -EBADMSG, phys,
-				       "not a block of version 2");
+		return reader_fail(&r->in, -EBADMSG, phys,
+				   "not a block of version 2");
 	if (!r->entry_size)
 		r->entry_size = v2.entry_size;
 	if (v2.entry_size != r->entry_size)
-		return block_read_fail(r, -EBADMSG, phys,
-				       "entries of %u bytes instead of %zu",
-				       v2.entry_size, r->entry_size);
+		return reader_fail(&r->in, -EBADMSG, phys,
+				   "entries of %u bytes instead of %zu",
+				   v2.entry_size, r->entry_size);
 	header->commit = v2.commit;
 	header->count = v2.commit & KHO_BLOCK_COUNT_MASK;
 	header->next = 0;
 	if (v2.commit & KHO_BLOCK_LINKED) {
 		header->next = v2.next.phys;
 		if (!header->next)
-			return block_read_fail(r, -EBADMSG, phys,
-					       "linked to nothing");
+			return reader_fail(&r->in, -EBADMSG, phys,
+					   "linked to nothing");
 	}
 	return 0;
 }
 
 static int check_entry_size(const struct block_reader *r)
 {
-	unsigned int shift = r->mem->page_shift;
+	unsigned int shift = r->in.mem->page_shift;
 
 	if (r->entry_size ? block_capacity(shift, r->version, r->entry_size) :
 			    r->version > 1)
 		return 0;
-	return kho_fail(r->err, -EINVAL,
+	return kho_fail(r->in.err, -EINVAL,
 			"block: entries of %zu bytes; 1 to %zu fit",
 			r->entry_size,
 			((size_t)1 << shift) - block_header_size(r->version));
@@ -90,15 +74,15 @@ static int check_entry_size(const struct block_reader *r)
 static int read_version(struct block_reader *r, uint64_t phys)
 {
 	uint32_t word;
+	int ret = reader_get(&r->in, phys, &word, sizeof(word), "block");
 
-	if (kho_mem_read(r->mem, phys, &word, sizeof(word)) < 0)
-		return block_read_fail(r, -EFAULT, phys,
-				       "the block is outside the memory");
-	r->version = block_version(word, r->mem->page_shift);
+	if (ret)
+		return ret;
+	r->version = block_version(word, r->in.mem->page_shift);
 	if (!r->version)
-		return block_read_fail(r, -EBADMSG, phys,
-				       "not a block of any of the versions 1 to %u",
-				       KHO_BLOCK_VERSION);
+		return reader_fail(&r->in, -EBADMSG, phys,
+				   "not a block of any of the versions 1 to %u",
+				   KHO_BLOCK_VERSION);
 	return check_entry_size(r);
 }
 
@@ -110,9 +94,9 @@ static int read_block(struct block_reader *r, uint64_t phys, char *page,
 	uint32_t capacity, count;
 	int ret = 0;
 
-	if (phys & ((1ull << r->mem->page_shift) - 1))
-		return block_read_fail(r, -EBADMSG, phys,
-				       "a block starts a page");
+	if (phys & ((1ull << r->in.mem->page_shift) - 1))
+		return reader_fail(&r->in, -EBADMSG, phys,
+				   "a block starts a page");
 	if (!r->version)
 		ret = read_version(r, phys);
 	if (!ret)
@@ -120,28 +104,28 @@ static int read_block(struct block_reader *r, uint64_t phys, char *page,
 					read_header_v2(r, phys, &header);
 	if (ret)
 		return ret;
-	capacity =
-		block_capacity(r->mem->page_shift, r->version, r->entry_size);
+	capacity = block_capacity(r->in.mem->page_shift, r->version,
+				  r->entry_size);
 	if (!header.count || header.count > capacity)
-		return block_read_fail(r, -EBADMSG, phys,
-				       "%llu entries; of %zu bytes, a block has 1 to %u",
-				       (unsigned long long)header.count,
-				       r->entry_size, capacity);
+		return reader_fail(&r->in, -EBADMSG, phys,
+				   "%llu entries; of %zu bytes, a block has 1 to %u",
+				   (unsigned long long)header.count,
+				   r->entry_size, capacity);
 	count = (uint32_t)header.count;
-	if (kho_mem_read(r->mem, phys + block_header_size(r->version), page,
+	if (kho_mem_read(r->in.mem, phys + block_header_size(r->version), page,
 			 count * r->entry_size) < 0)
-		return block_read_fail(r, -EFAULT, phys,
-				       "the entries are outside the memory");
+		return reader_fail(&r->in, -EFAULT, phys,
+				   "the entries are outside the memory");
 	if (r->version > 1) {
 		r->crc = crc32c_more(block_crc_begin(r->entry_size), page,
 				     count * r->entry_size);
 		if (header.commit != block_commit(r->crc, count, header.next))
-			return block_read_fail(r, -EBADMSG, phys,
-					       "the CRC is wrong");
+			return reader_fail(&r->in, -EBADMSG, phys,
+					   "the CRC is wrong");
 		if (header.next && count < capacity)
-			return block_read_fail(r, -EBADMSG, phys,
-					       "linked with %u of %u entries",
-					       count, capacity);
+			return reader_fail(&r->in, -EBADMSG, phys,
+					   "linked with %u of %u entries",
+					   count, capacity);
 	}
 	*next = header.next;
 	ret = r->block ? r->block(r, phys, page, count) : 0;
@@ -150,44 +134,33 @@ static int read_block(struct block_reader *r, uint64_t phys, char *page,
 	return ret;
 }
 
-/*
- * Follow the chain. A block that is reached twice is reached for ever, so
- * remembering one block is enough when it is a later one each time: Brent's
- * algorithm.
- */
 static int read_chain(struct block_reader *r, uint64_t phys, char *page)
 {
-	uint64_t mark = 0, n = 0, next_mark = 1, next = 0;
-	int ret;
+	struct reader_chain chain = { 0 };
+	uint64_t next = 0;
+	int ret = 0;
 
-	for (; phys; phys = next) {
-		if (phys == mark)
-			return block_read_fail(r, -ELOOP, phys,
-					       "the chain does not end");
-		if (++n == next_mark) {
-			mark = phys;
-			next_mark *= 2;
-		}
-		ret = read_block(r, phys, page, &next);
-		if (ret)
-			return ret;
+	for (; phys && !ret; phys = next) {
+		ret = reader_follow(&r->in, &chain, phys, "blocks");
+		if (!ret)
+			ret = read_block(r, phys, page, &next);
 	}
-	return 0;
+	return ret;
 }
 
 int block_read(struct block_reader *r, uint64_t first)
 {
-	unsigned int shift = r->mem->page_shift;
+	unsigned int shift = r->in.mem->page_shift;
 	char *page;
 	int ret;
 
 	r->stats = (struct kho_block_stats){ 0 };
 	if (r->version > KHO_BLOCK_VERSION)
-		return kho_fail(r->err, -EPROTONOSUPPORT,
+		return kho_fail(r->in.err, -EPROTONOSUPPORT,
 				"block: version %u; 1 to %u can be read",
 				r->version, KHO_BLOCK_VERSION);
 	if (shift != 12 && shift != 14 && shift != 16)
-		return kho_fail(r->err, -EINVAL,
+		return kho_fail(r->in.err, -EINVAL,
 				"block: page size 2^%u is not supported",
 				shift);
 	ret = r->version ? check_entry_size(r) : 0;
@@ -195,7 +168,7 @@ int block_read(struct block_reader *r, uint64_t first)
 		return ret;
 	page = malloc((size_t)1 << shift);
 	if (!page)
-		return kho_fail(r->err, -ENOMEM, "block: out of memory");
+		return kho_fail(r->in.err, -ENOMEM, "block: out of memory");
 	ret = read_chain(r, first, page);
 	r->stats.version = r->version;
 	r->stats.entry_size = r->entry_size;
@@ -208,10 +181,9 @@ int kho_block_verify(const struct kho_mem *mem, uint32_t version,
 		     struct kho_block_stats *stats, struct kho_error *err)
 {
 	struct block_reader reader = {
-		.mem = mem,
+		.in = { "block", mem, err },
 		.version = version,
 		.entry_size = entry_size,
-		.err = err,
 	};
 	int ret = block_read(&reader, first);
 
@@ -246,12 +218,11 @@ int kho_block_walk(const struct kho_mem *mem, uint32_t version,
 {
 	struct walk walk = { entry, arg };
 	struct block_reader reader = {
-		.mem = mem,
+		.in = { "block", mem, err },
 		.version = version,
 		.entry_size = entry_size,
 		.block = walk_block,
 		.arg = &walk,
-		.err = err,
 	};
 
 	return block_read(&reader, first);

@@ -7,37 +7,33 @@
 #include <stdint.h>
 
 #include <kho/block.h>
-#include <kho/error.h>
-#include <kho/mem.h>
+
+#include "base/reader.h"
 
 #pragma GCC visibility push(hidden)
 
 /*
  * struct block_reader - a chain that is being read; every byte is hostile
- * @mem: the memory it is in
+ * @in: the memory it is in
  * @version: of the format; 0 is replaced by what the first block says
  * @entry_size: of an entry; likewise
  * @block: called for each block that was found good, with its entries; may be
  *         NULL
  * @arg: for @block
- * @err: what is wrong; may be NULL
  * @stats: result; in @block, what came before
  * @crc: of the last block up to its entries
  */
 struct block_reader {
-	const struct kho_mem *mem;
+	struct reader in;
 	uint32_t version;
 	size_t entry_size;
 	int (*block)(struct block_reader *r, uint64_t phys, const char *entries,
 		     uint32_t count);
 	void *arg;
-	struct kho_error *err;
 	struct kho_block_stats stats;
 	uint32_t crc;
 };
 
-int block_read_fail(const struct block_reader *r, int code, uint64_t at,
-		    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int block_read(struct block_reader *r, uint64_t first);
 
 #pragma GCC visibility pop

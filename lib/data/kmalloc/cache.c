@@ -7,6 +7,7 @@
 #include <kho/compat.h>
 #include <kho/pages.h>
 
+#include "arena/arena.h"
 #include "data/kmalloc/private.h"
 
 KHO_COMPONENT(kmalloc, .read = { 1, KHO_KMALLOC_VERSION },
@@ -89,67 +90,28 @@ bool kmem_writable(struct kho_kmem *kmem)
 	return true;
 }
 
-/* The arena as a view of memory. */
-struct arena_mem {
-	struct kho_mem mem;
-	const struct kho *kho;
-};
-
-static int arena_mem_read(const struct kho_mem *mem, uint64_t phys, void *buf,
-			  size_t len)
-{
-	const struct arena_mem *arena = (const struct arena_mem *)mem;
-	const void *ptr = kho_ptr(arena->kho, phys, len);
-
-	if (!ptr)
-		return -EFAULT;
-	memcpy(buf, ptr, len);
-	return 0;
-}
-
-/* Claim the folio of @size bytes at @phys. */
-static int claim(const struct reader *r, uint64_t phys, size_t size,
-		 void **folio)
-{
-	struct kho *kho = r->kmem->kho;
-
-	*folio = kho_restore_folio(kho, phys);
-	if (!*folio)
-		return read_fail(r, -errno, phys, "cannot be claimed: %s",
-				 errno == ENOENT ? "no preserved folio" :
-				 errno == EBUSY	 ? "was claimed before" :
-						   strerror(errno));
-	if (kho_folio_size(kho, *folio) != size)
-		return read_fail(r, -EBADMSG, phys,
-				 "the folio has %zu bytes instead of %zu",
-				 kho_folio_size(kho, *folio), size);
-	return 0;
-}
-
-static int claim_slab(struct reader *r, uint64_t phys,
+static int claim_slab(struct cache_reader *r, uint64_t phys,
 		      const struct kho_kmalloc_slab *hdr, const uint64_t *map)
 {
 	void *folio;
 	int ret;
 
-	ret = claim(r, phys, (size_t)1 << r->head.slab_shift, &folio);
+	ret = pages_claim_folio(r->kmem->kho, &r->in, phys,
+				(size_t)1 << r->head.slab_shift, &folio);
 	if (ret < 0)
 		return ret;
 	ret = slab_restore(r->kmem, folio, hdr, map);
 	if (ret < 0)
-		return read_fail(r, ret, phys, "out of memory");
+		return reader_fail(&r->in, ret, phys, "out of memory");
 	return 0;
 }
 
 int kho_kmem_restore(struct kho *kho, uint64_t phys, struct kho_kmem **result,
 		     struct kho_error *err)
 {
-	struct arena_mem arena = {
-		.mem = { .read = arena_mem_read,
-			 .page_shift = kho_page_shift(kho) },
-		.kho = kho,
-	};
-	struct reader reader = { .mem = &arena.mem, .phys = phys, .err = err };
+	struct kho_mem_live live = mem_live(kho);
+	struct cache_reader reader = { .in = { "kmalloc", &live.mem, err },
+				       .phys = phys };
 	struct kho_kmem *kmem;
 	void *head;
 	int ret;
@@ -161,9 +123,10 @@ int kho_kmem_restore(struct kho *kho, uint64_t phys, struct kho_kmem **result,
 		return ret;
 	kmem = kmem_alloc(kho, reader.head.slab_shift);
 	if (!kmem)
-		return read_fail(&reader, -ENOMEM, phys, "out of memory");
+		return reader_fail(&reader.in, -ENOMEM, phys, "out of memory");
 	reader.kmem = kmem;
-	ret = claim(&reader, phys, (size_t)1 << kho_page_shift(kho), &head);
+	ret = pages_claim_folio(kho, &reader.in, phys,
+				(size_t)1 << kho_page_shift(kho), &head);
 	if (!ret) {
 		kmem->head = head;
 		kmem->phys = phys;

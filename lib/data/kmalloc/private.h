@@ -27,6 +27,7 @@
 #include <kho/kmalloc.h>
 
 #include "base/crc32c.h"
+#include "base/reader.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -102,31 +103,27 @@ static inline size_t max_map_words(unsigned int slab_shift)
 }
 
 /*
- * struct reader - a cache that is being read; every byte of it is hostile
- * @mem: the memory it is in
+ * struct cache_reader - a cache that is being read; every byte of it is hostile
+ * @in: the memory it is in
  * @phys: of its head
  * @slab: called for each slab that was found good; may be NULL
  * @kmem: for @slab
- * @err: what is wrong; may be NULL
  * @head: result
  * @stats: result
  */
-struct reader {
-	const struct kho_mem *mem;
+struct cache_reader {
+	struct reader in;
 	uint64_t phys;
-	int (*slab)(struct reader *reader, uint64_t phys,
+	int (*slab)(struct cache_reader *reader, uint64_t phys,
 		    const struct kho_kmalloc_slab *hdr, const uint64_t *map);
 	struct kho_kmem *kmem;
-	struct kho_error *err;
 	struct kho_kmalloc_head head;
 	struct kho_kmem_stats stats;
 };
 
 /* verify.c */
-int read_head(struct reader *r);
-int read_slabs(struct reader *r);
-int read_fail(const struct reader *r, int code, uint64_t at, const char *fmt,
-	      ...) __attribute__((format(printf, 4, 5)));
+int read_head(struct cache_reader *r);
+int read_slabs(struct cache_reader *r);
 
 /* Up to 64 bytes, then four to each power of two, up to half of 64 KiB. */
 #define CLASSES_MAX (8 + 4 * (15 - 6))

@@ -198,59 +198,50 @@ int kho_vmalloc_destroy(struct kho_vmalloc *area)
 	return 0;
 }
 
-static int claim_fail(const struct reader *r, uint64_t phys, const char *what)
-{
-	return area_fail(r, -errno, phys, "%s cannot be claimed: %s", what,
-			 errno == ENOENT ? "not preserved" :
-			 errno == EBUSY	 ? "was claimed before" :
-					   strerror(errno));
-}
-
-static int claim_lists(struct kho_vmalloc *area, const struct reader *r)
+static int claim_lists(struct kho_vmalloc *area, const struct area_reader *r)
 {
 	struct lists *lists = &area->lists;
 	uint64_t phys;
+	int ret;
 
 	lists->desc = r->raw;
 	lists->page = calloc(r->lists.n, sizeof(*lists->page));
 	if (!lists->page)
-		return area_fail(r, -ENOMEM, r->desc, "out of memory");
+		return reader_fail(&r->in, -ENOMEM, r->desc, "out of memory");
 	lists->n = r->lists.n;
 	/* In version 2 the chain begins with the page that was made last. */
 	for (size_t i = 0; i < lists->n; i++) {
 		phys = r->lists.run[lists->n - 1 - i].phys;
-		lists->page[i] = kho_restore_folio(area->kho, phys);
-		if (!lists->page[i])
-			return claim_fail(r, phys, "a list");
-		if (kho_folio_size(area->kho, lists->page[i]) !=
-		    1ul << area->kho->page_shift)
-			return area_fail(r, -EBADMSG, phys,
-					 "a list's folio has more than a page");
+		ret = pages_claim_folio(area->kho, &r->in, phys,
+					1ul << area->kho->page_shift,
+					&lists->page[i]);
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
 
-static int claim_runs(struct kho_vmalloc *area, const struct reader *r)
+static int claim_runs(struct kho_vmalloc *area, const struct area_reader *r)
 {
-	uint64_t phys;
+	size_t n = block_pages(area);
+	int ret = 0;
 
-	for (size_t i = 0; i < r->runs.n; i++) {
+	for (size_t i = 0; !ret && i < r->runs.n; i++) {
 		const struct run *run = &r->runs.run[i];
 
-		for (uint64_t page = 0; page < run->pages;
-		     page += block_pages(area)) {
-			phys = run->phys + (page << area->kho->page_shift);
-			if (!kho_restore_pages(area->kho, phys,
-					       block_pages(area)))
-				return claim_fail(r, phys, "a block");
-		}
+		for (uint64_t page = 0; !ret && page < run->pages; page += n)
+			ret = pages_claim(area->kho, &r->in,
+					  run->phys +
+						  (page
+						   << area->kho->page_shift),
+					  n);
 	}
-	return 0;
+	return ret;
 }
 
 /* Make an area of what was read and checked. */
 static int restore(struct kho *kho, struct kho_vmalloc_desc *desc, uint64_t max,
-		   const struct reader *r, struct kho_vmalloc **result)
+		   const struct area_reader *r, struct kho_vmalloc **result)
 {
 	const struct run *last = r->runs.n ? &r->runs.run[r->runs.n - 1] : NULL;
 	uint64_t end = last ? (last->index + last->pages) << kho->page_shift :
@@ -259,7 +250,7 @@ static int restore(struct kho *kho, struct kho_vmalloc_desc *desc, uint64_t max,
 	int ret;
 
 	ret = area_new(kho, max > end ? max : end, kho->page_shift + r->order,
-		       &area, r->err);
+		       &area, r->in.err);
 	if (ret)
 		return ret;
 	area->version = r->version;
@@ -269,7 +260,7 @@ static int restore(struct kho *kho, struct kho_vmalloc_desc *desc, uint64_t max,
 		ret = claim_runs(area, r);
 	if (!ret) {
 		pthread_mutex_lock(&area->lock);
-		ret = map_runs(area, &r->runs, r->err);
+		ret = map_runs(area, &r->runs, r->in.err);
 		if (!ret)
 			area_set(area, &r->runs, true);
 		pthread_mutex_unlock(&area->lock);
@@ -288,11 +279,10 @@ int kho_vmalloc_restore(struct kho *kho, struct kho_vmalloc_desc *desc,
 			struct kho_error *err)
 {
 	struct kho_mem_live live = mem_live(kho);
-	struct reader reader = {
-		.mem = &live.mem,
+	struct area_reader reader = {
+		.in = { "vmalloc", &live.mem, err },
 		.kho = kho,
 		.desc = kho_phys(kho, desc),
-		.err = err,
 	};
 	int ret;
 

@@ -114,10 +114,6 @@ void lists_publish(struct kho_vmalloc *area, uint32_t version,
 		   struct lists *lists);
 void lists_free(struct kho_vmalloc *area, struct lists *lists);
 
-/* read.c */
-int area_fail(const struct reader *r, int code, uint64_t at, const char *fmt,
-	      ...) __attribute__((format(printf, 4, 5)));
-
 #pragma GCC visibility pop
 
 #endif

@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <kho/error.h>
-#include <kho/mem.h>
 #include <kho/vmalloc.h>
+
+#include "base/reader.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -35,11 +35,10 @@ struct runs {
 };
 
 /* An area that is being read; every byte of it is hostile. */
-struct reader {
-	const struct kho_mem *mem;
+struct area_reader {
+	struct reader in;
 	const struct kho *kho; /* the arena that it is in, or NULL */
 	uint64_t desc;
-	struct kho_error *err;
 	union desc raw;
 	uint32_t version;
 	unsigned int order;
@@ -47,8 +46,8 @@ struct reader {
 	struct runs lists; /* one page each */
 };
 
-int area_read(struct reader *r);
-void area_read_free(struct reader *r);
+int area_read(struct area_reader *r);
+void area_read_free(struct area_reader *r);
 
 #pragma GCC visibility pop
 

@@ -61,12 +61,11 @@ int kho_xa_restore(struct kho *kho, struct kho_kmem *kmem, uint64_t phys,
 		   struct kho_xa **result, struct kho_error *err)
 {
 	struct kho_mem_live live = mem_live(kho);
-	struct reader reader = {
-		.mem = &live.mem,
+	struct array_reader reader = {
+		.in = { "xarray", &live.mem, err },
 		.kmem = kmem,
 		.kho = kho,
 		.phys = phys,
-		.err = err,
 	};
 	struct kho_xa *xa;
 	int ret;

@@ -25,6 +25,7 @@
 #include <kho/xarray.h>
 
 #include "base/grace.h"
+#include "base/reader.h"
 #include "arena/arena.h"
 
 #pragma GCC visibility push(hidden)
@@ -200,22 +201,20 @@ static inline uint64_t wide_sum(const struct kho_xarray_wide *wide)
 }
 
 /*
- * struct reader - an array that is being read; every byte of it is hostile
- * @mem: the memory it is in
+ * struct array_reader - an array that is being read; every byte of it is hostile
+ * @in: the memory it is in
  * @kmem: check that everything is an allocated object of it; may be NULL
  * @kho: of @kmem
  * @phys: of the head
- * @err: what is wrong; may be NULL
  * @head: result
  * @stats: result
  * @unclean: result: a program that was killed left something over
  */
-struct reader {
-	const struct kho_mem *mem;
+struct array_reader {
+	struct reader in;
 	const struct kho_kmem *kmem;
 	const struct kho *kho;
 	uint64_t phys;
-	struct kho_error *err;
 	struct kho_xarray_head head;
 	struct kho_xa_stats stats;
 	bool unclean;
@@ -235,7 +234,7 @@ void xa_shrink(struct kho_xa *xa);
 void xa_repair(struct kho_xa *xa);
 
 /* verify.c */
-int xa_read(struct reader *r);
+int xa_read(struct array_reader *r);
 
 #pragma GCC visibility pop
 
