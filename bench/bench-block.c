@@ -22,7 +22,7 @@
 #define ROUNDS 5
 #define ENTRY_MAX 256
 
-KHO_COMPONENT(bench, .read = { 1, 1 }, .write = { 1, 1 }, .deps = { "block" });
+KHO_COMPONENT(bench, .write = { 1, 1 }, .read = { 1, 1 }, .deps = { "block" });
 
 static struct kho *kho;
 static struct kho_block_root *root;
@@ -225,7 +225,7 @@ static void bench_convert(uint32_t version, size_t size)
 	struct kho_error err;
 	double start = now();
 
-	if (block->def->convert(kho, 3 - version, NULL, &err)) {
+	if (block->ops->convert(kho, 3 - version, NULL, &err)) {
 		fprintf(stderr, "bench-block: convert: %s\n", err.text);
 		exit(1);
 	}

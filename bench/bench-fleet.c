@@ -65,8 +65,8 @@ static void release(size_t i, size_t n, uint32_t back, bool cut)
 		snprintf(desc->name, sizeof(desc->name), "component-%zu", c);
 		desc->write = (struct kho_range){ low, v };
 		desc->read = desc->write;
-		desc->convert = low < v;
-		desc->flags = c > 5 ? KHO_COMPONENT_STRUCTURE : 0;
+		desc->flags = (c > 5 ? KHO_COMPONENT_STRUCTURE : 0) |
+			      (low < v ? KHO_COMPONENT_CONVERT : 0);
 		if (c < 5)
 			snprintf(desc->deps[0], sizeof(desc->deps[0]),
 				 "component-%zu", c + 5);

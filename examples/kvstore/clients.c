@@ -105,8 +105,12 @@ static int check_clients(uint32_t version, const struct kho_blob *blob,
 	return ret;
 }
 
-KHO_COMPONENT(kvclients, .write = { 1, 1 }, .read = { 1, 1 },
-	      .deps = { "block" }, .check = check_clients);
+static const struct kho_component_ops kvclients_ops = {
+	.check = check_clients,
+};
+KHO_COMPONENT_OPS(kvclients, &kvclients_ops, .write = { 1, 1 },
+		  .read = { 1, 1 }, .deps = { "block" },
+		  .flags = KHO_COMPONENT_CHECK);
 
 /* ---- one connection ---- */
 

@@ -83,8 +83,9 @@ static int check_state(uint32_t version, const struct kho_blob *blob,
 
 #if KVSTORE_VERSION == 1
 
-KHO_COMPONENT(kvstore, .write = { 1, 1 }, .read = { 1, 1 },
-	      .deps = { "kvtable" }, .check = check_state);
+static const struct kho_component_ops kvstore_ops = { .check = check_state };
+KHO_COMPONENT_OPS(kvstore, &kvstore_ops, .write = { 1, 1 }, .read = { 1, 1 },
+		  .deps = { "kvtable" }, .flags = KHO_COMPONENT_CHECK);
 KHO_COMPONENT(kvtable, .write = { 1, 1 }, .read = { 1, 1 },
 	      .deps = { "kmalloc", "vmalloc" });
 
@@ -134,13 +135,23 @@ static int convert_table(struct kho *kho, uint32_t version, void *arg,
 	return ret;
 }
 
-KHO_COMPONENT(kvstore, .write = { 1, STATE_VERSION },
-	      .read = { 1, STATE_VERSION }, .deps = { "kvtable" },
-	      .check = check_state, .convert = convert_state);
-KHO_COMPONENT(kvtable, .write = { KVTABLE_OLDEST, KVTABLE_VERSION },
-	      .read = { KVTABLE_OLDEST, KVTABLE_VERSION },
-	      .deps = { "kmalloc", "vmalloc" }, .can_write = can_write_table,
-	      .convert = convert_table);
+static const struct kho_component_ops kvstore_ops = {
+	.check = check_state,
+	.convert = convert_state,
+};
+KHO_COMPONENT_OPS(kvstore, &kvstore_ops, .write = { 1, STATE_VERSION },
+		  .read = { 1, STATE_VERSION }, .deps = { "kvtable" },
+		  .flags = KHO_COMPONENT_CHECK | KHO_COMPONENT_CONVERT);
+
+static const struct kho_component_ops kvtable_ops = {
+	.can_write = can_write_table,
+	.convert = convert_table,
+};
+KHO_COMPONENT_OPS(kvtable, &kvtable_ops,
+		  .write = { KVTABLE_OLDEST, KVTABLE_VERSION },
+		  .read = { KVTABLE_OLDEST, KVTABLE_VERSION },
+		  .deps = { "kmalloc", "vmalloc" },
+		  .flags = KHO_COMPONENT_CAN_WRITE | KHO_COMPONENT_CONVERT);
 
 #endif
 

@@ -20,6 +20,10 @@
 #include <kho/abi/compat.h>
 #include <kho/error.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** KHO_COMPOSITE_MAX - tokens a composite can hold. */
 #define KHO_COMPOSITE_MAX 32
 
@@ -112,20 +116,15 @@ struct kho_blob {
 };
 
 /**
- * struct kho_component_def - what KHO_COMPONENT() is given
- * @flags: as in struct kho_component_desc, like the next four
- * @write: a component that writes several versions has @convert
- * @read: versions
- * @name: set by the macro
- * @deps: names of the direct dependencies
+ * struct kho_component_ops - callbacks of a component; any may be NULL
  * @check: the deeper test behind the version number: is called for each
  *         incoming blob that the component owns, before anything is restored.
  *         May read the memory, must not change anything. Returns 0, or a
- *         negative errno and why not in @why. Optional
+ *         negative errno and why not in @why. KHO_COMPONENT_CHECK
  * @can_write: can what is there now be written in @version? Is called in the
  *             preflight, for the version that negotiation picked. Must not
  *             change anything. Returns 0, or a negative errno and why not in
- *             @why: say what stands in the way. Optional
+ *             @why: say what stands in the way. KHO_COMPONENT_CAN_WRITE
  * @convert: rewrites what is there into @version: killed at any point, it
  *           leaves what the program itself can restore. Until it is done the
  *           state tree says of the component's own blobs what it said before;
@@ -133,16 +132,15 @@ struct kho_blob {
  *           at freeze, for each component that is in use, also when nothing
  *           has to be done; and after an abort, to go back. Returns 0, or a
  *           negative errno and why not in @why, which aborts the handover.
- *           Optional: without it, a state goes on in the version that it has
+ *           Without it, a state goes on in the version that it has.
+ *           KHO_COMPONENT_CONVERT
  *
- * @arg of the callbacks is that of struct kho_attach_opts.
+ * Others have to know which of them there are without running the program:
+ * each has a flag, which the component sets when it has the callback.
+ *
+ * @arg is that of struct kho_attach_opts.
  */
-struct kho_component_def {
-	uint32_t flags;
-	struct kho_range write;
-	struct kho_range read;
-	char name[KHO_TOKEN_NAME_SIZE];
-	char deps[KHO_DEPS_MAX][KHO_TOKEN_NAME_SIZE];
+struct kho_component_ops {
 	int (*check)(uint32_t version, const struct kho_blob *blob,
 		     struct kho_error *why);
 	int (*can_write)(struct kho *kho, uint32_t version, void *arg,
@@ -154,182 +152,94 @@ struct kho_component_def {
 /**
  * struct kho_component - a registered component
  * @desc: what it says of itself; lives in the manifest note
- * @def: its callbacks; NULL: none
+ * @ops: its callbacks; NULL: none
  * @next: the registry's
  */
 struct kho_component {
 	const struct kho_component_desc *desc;
-	const struct kho_component_def *def;
+	const struct kho_component_ops *ops;
 	struct kho_component *next;
 };
 
 /**
- * struct kho_component_note_init - KHO_COMPONENT()'s own: a manifest note as it
- * is initialized
- * @namesz: as in struct kho_component_note, like the next three
- * @descsz: and
- * @type: and
- * @owner: so on
- * @desc: what becomes of @init
- * @init: takes the initializers of struct kho_component_def. An address has no
- *        place in a file that is read without being run, so the callbacks
- *        share their bytes with the name, which is set after them and wipes
- *        them out. What remains of them is a byte each, in @has
- */
-struct kho_component_note_init {
-	uint32_t namesz;
-	uint32_t descsz;
-	uint32_t type;
-	char owner[4];
-	union {
-		struct kho_component_desc desc;
-		struct {
-			uint32_t flags;
-			struct kho_range write;
-			struct kho_range read;
-			union {
-				struct {
-					int (*check)(uint32_t version,
-						     const struct kho_blob *,
-						     struct kho_error *);
-					int (*can_write)(struct kho *, uint32_t,
-							 void *,
-							 struct kho_error *);
-					int (*convert)(struct kho *, uint32_t,
-						       void *,
-						       struct kho_error *);
-				} __attribute__((packed));
-				char name[KHO_TOKEN_NAME_SIZE];
-			};
-			char deps[KHO_DEPS_MAX][KHO_TOKEN_NAME_SIZE];
-			_Bool has[3];
-		} init;
-	};
-};
-
-/*
- * Two questions that the compiler has to answer while it compiles, without
- * optimization too; each compiler has its own way to be asked.
- *
- * KHO_HAS_(): is there an initializer for that callback?
- *
- * KHO_NAME_OK_(): does a string literal look like a name? That it does not end
- * in -vN is left to kho_component_register().
- */
-#ifdef __clang__
-#define KHO_HAS_(callback, ...)                                                \
-	(!__builtin_constant_p(                                                \
-		((const struct kho_component_def){ __VA_ARGS__ }).callback))
-#define KHO_NAME_CHAR_(s, i) ((s)[(i) < sizeof(s) ? (i) : 0])
-#define KHO_NAME_CHAR_OK_(s, i)                                                \
-	((i) >= sizeof(s) - 1 || KHO_NAME_CHAR_(s, i) == '-' ||                \
-	 (KHO_NAME_CHAR_(s, i) >= 'a' && KHO_NAME_CHAR_(s, i) <= 'z') ||       \
-	 (KHO_NAME_CHAR_(s, i) >= '0' && KHO_NAME_CHAR_(s, i) <= '9'))
-#define KHO_NAME_CHARS_OK_(s, i)                                               \
-	(KHO_NAME_CHAR_OK_(s, i) && KHO_NAME_CHAR_OK_(s, (i) + 1) &&           \
-	 KHO_NAME_CHAR_OK_(s, (i) + 2) && KHO_NAME_CHAR_OK_(s, (i) + 3) &&     \
-	 KHO_NAME_CHAR_OK_(s, (i) + 4) && KHO_NAME_CHAR_OK_(s, (i) + 5))
-#define KHO_NAME_OK_(s)                                                        \
-	((s)[0] >= 'a' && (s)[0] <= 'z' && KHO_NAME_CHARS_OK_(s, 0) &&         \
-	 KHO_NAME_CHARS_OK_(s, 6) && KHO_NAME_CHARS_OK_(s, 12) &&              \
-	 KHO_NAME_CHARS_OK_(s, 18))
-/* AddressSanitizer would put red zones between the notes. */
-#define KHO_NOTE_PACKED_ no_sanitize("address")
-#else
-/* By its text: it stands further ahead than where we put it ourselves. */
-#define KHO_HAS_(callback, ...)                                                \
-	(__builtin_strlen(__builtin_strstr(#__VA_ARGS__ "." #callback,         \
-					   "." #callback)) >                   \
-	 sizeof("." #callback))
-#define KHO_NAME_OK_(s)                                                        \
-	(__builtin_strspn(s, "abcdefghijklmnopqrstuvwxyz") &&                  \
-	 __builtin_strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") ==       \
-		 sizeof(s) - 1)
-#define KHO_NOTE_PACKED_
-#endif
-
-/* For compilers that do not know the attribute, the linker complains. */
-#if __has_attribute(error)
-#define KHO_NAME_ERROR_                                                        \
-	__attribute__((error("a component's name begins with a letter and "    \
-			     "has only a-z, 0-9 and -")))
-#else
-#define KHO_NAME_ERROR_
-#endif
-
-/* That the name overrides the callbacks is meant, see above. */
-#define KHO_OVERRIDE_BEGIN_                                                    \
-	_Pragma("GCC diagnostic push")                                         \
-		_Pragma("GCC diagnostic ignored \"-Woverride-init\"")
-#define KHO_OVERRIDE_END_ _Pragma("GCC diagnostic pop")
-
-/**
  * KHO_COMPONENT() - define a component
  * @id: its name; also the prefix of the variable ``id##_component``
- * @...: designated initializers of struct kho_component_def: ``.read`` and
- *       ``.write`` ranges, ``.deps = { "radix", ... }``, ``.flags``, and the
- *       callbacks ``.check``, ``.can_write``, ``.convert``; leave out what
- *       there is not, do not set it to NULL
+ * @...: designated initializers of struct kho_component_desc, in the order in
+ *       which C++ wants them: ``.write``, ``.read``, ``.deps``, ``.flags``
  *
- * At file scope, once for each component. Registers it before main() and
- * emits its manifest note from the same initializers. A second component of
- * that name in a program or a library is an error of the linker.
+ * At file scope, once for each component. Puts the manifest note into the
+ * program and registers the component before main(). Works in C11 and C++11 and
+ * what came after. A second component of that name in a program or a library is
+ * an error of the linker; what the compiler cannot see, such as a bad name, is
+ * said when the program starts.
  *
- * Example: ``KHO_COMPONENT(counter, .read = { 1, 2 }, .write = { 1, 1 });``
+ * Example: ``KHO_COMPONENT(counter, .write = { 1, 1 }, .read = { 1, 2 });``
  */
-#define KHO_COMPONENT(id, ...)                                                 \
-	__attribute__((visibility("hidden"))) extern const char                \
-		kho_only_one_component_is_called_##id;                         \
-	const char kho_only_one_component_is_called_##id = 0;                  \
-	KHO_COMPONENT_NAMED(id, #id, __VA_ARGS__)
+#define KHO_COMPONENT(id, ...) KHO_COMPONENT_NAMED(id, #id, NULL, __VA_ARGS__)
+
+/**
+ * KHO_COMPONENT_OPS() - define a component that has callbacks
+ * @id: as for KHO_COMPONENT()
+ * @ops: const struct kho_component_ops *, static
+ * @...: as for KHO_COMPONENT(); ``.flags`` says which callbacks there are
+ *
+ * ::
+ *
+ *   static const struct kho_component_ops table_ops = { .convert = convert };
+ *   KHO_COMPONENT_OPS(table, &table_ops, .write = { 1, 2 }, .read = { 1, 2 },
+ *                     .deps = { "kmalloc" }, .flags = KHO_COMPONENT_CONVERT);
+ */
+#define KHO_COMPONENT_OPS(id, ops, ...)                                        \
+	KHO_COMPONENT_NAMED(id, #id, ops, __VA_ARGS__)
 
 /**
  * KHO_COMPONENT_NAMED() - define a component whose name is no C identifier
  * @id: prefix of the variable ``id##_component``
  * @string: its name, a string literal such as "kexec-metadata"
+ * @ops: as for KHO_COMPONENT_OPS(); NULL: none
  * @...: as for KHO_COMPONENT()
- *
- * That the name is taken is only seen when the program starts.
  */
-#define KHO_COMPONENT_NAMED(id, string, ...)                                   \
-	_Static_assert(sizeof(string) <= KHO_TOKEN_NAME_SIZE,                  \
-		       "a component's name has at most 23 characters");        \
-	KHO_OVERRIDE_BEGIN_                                                    \
-	static const struct kho_component_note_init id##_note                  \
+#define KHO_COMPONENT_NAMED(id, string, ops, ...)                              \
+	KHO_UNSET_IS_ZERO_BEGIN_                                               \
+	/* C++ before 20 has designated initializers as an extension. */       \
+	__extension__ static const struct kho_component_note id##_note         \
 		__attribute__((section(KHO_NOTE_SECTION), used, aligned(4),    \
 			       KHO_NOTE_PACKED_)) = {                          \
-			.namesz = sizeof(KHO_NOTE_OWNER),                      \
-			.descsz = sizeof(struct kho_component_desc),           \
-			.type = KHO_NOTE_COMPONENT,                            \
-			.owner = KHO_NOTE_OWNER,                               \
-			.init = { __VA_ARGS__, .name = string,                 \
-				  .has = { KHO_HAS_(check, __VA_ARGS__),       \
-					   KHO_HAS_(can_write, __VA_ARGS__),   \
-					   KHO_HAS_(convert, __VA_ARGS__) } }, \
+			sizeof(KHO_NOTE_OWNER),                                \
+			sizeof(struct kho_component_desc),                     \
+			KHO_NOTE_COMPONENT,                                    \
+			KHO_NOTE_OWNER,                                        \
+			{ .name = string, __VA_ARGS__ },                       \
 		};                                                             \
-	KHO_OVERRIDE_END_                                                      \
-	static const struct kho_component_def id##_def = { .name = string,     \
-							   __VA_ARGS__ };      \
-	static struct kho_component id##_component = {                         \
-		.desc = &id##_note.desc,                                       \
-		.def = &id##_def,                                              \
-	};                                                                     \
-	KHO_NAME_ERROR_ void id##_has_a_bad_name(void);                        \
+	KHO_UNSET_IS_ZERO_END_                                                 \
+	extern __attribute__((                                                 \
+		visibility("hidden"))) struct kho_component id##_component;    \
 	__attribute__((constructor)) static void id##_register(void)           \
 	{                                                                      \
-		if (!KHO_NAME_OK_(string))                                     \
-			id##_has_a_bad_name();                                 \
 		kho_component_register(&id##_component);                       \
 	}                                                                      \
-	_Static_assert(1, "")
+	struct kho_component id##_component = { &id##_note.desc, ops, NULL }
+
+#define KHO_UNSET_IS_ZERO_BEGIN_                                               \
+	_Pragma("GCC diagnostic push") _Pragma(                                \
+		"GCC diagnostic ignored \"-Wmissing-field-initializers\"")
+#define KHO_UNSET_IS_ZERO_END_ _Pragma("GCC diagnostic pop")
+
+/* clang's AddressSanitizer would put red zones between the notes. */
+#ifdef __clang__
+#define KHO_NOTE_PACKED_ no_sanitize("address")
+#else
+#define KHO_NOTE_PACKED_
+#endif
 
 /**
  * kho_component_register() - make a component known
  * @component: static; stays registered as long as the process lives
  *
  * KHO_COMPONENT() calls it. A bad name, an empty range, several versions to
- * write without a way to convert, or two components of one name are mistakes of
- * the program: a message on stderr and abort(). Thread-safe.
+ * write without a way to convert, a callback without its flag or the other way
+ * round, or two components of one name are mistakes of the program: a message on
+ * stderr and abort(). Thread-safe.
  */
 void kho_component_register(struct kho_component *component);
 
@@ -372,5 +282,9 @@ const struct kho_component *kho_component_find(const char *name);
 int kho_component_composite(const struct kho_component *component,
 			    uint32_t version, struct kho_composite *composite,
 			    struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

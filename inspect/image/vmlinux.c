@@ -80,7 +80,7 @@ static int read_notes(struct vmlinux *v)
 
 	elf_deps_free(&deps);
 	for (i = 0; !ret && i < manifest->n; i++) {
-		bool is_note = collection->types[i];
+		bool is_note = collection->noted[i];
 		size_t *source = is_note ? &note : &section;
 
 		if (!*source) {

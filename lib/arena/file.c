@@ -18,8 +18,8 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 
-KHO_COMPONENT(arena, .read = { 1, KHO_ARENA_VERSION },
-	      .write = { KHO_ARENA_VERSION, KHO_ARENA_VERSION });
+KHO_COMPONENT(arena, .write = { KHO_ARENA_VERSION, KHO_ARENA_VERSION },
+	      .read = { 1, KHO_ARENA_VERSION });
 
 /* Nobody may shrink the file under a reader, or seal it under a writer. */
 #define ARENA_SEALS (F_SEAL_SHRINK | F_SEAL_SEAL)

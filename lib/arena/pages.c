@@ -23,8 +23,8 @@
 #include "arena/private.h"
 #include "arena/radix/radix.h"
 
-KHO_COMPONENT(kho, .read = { KHO_VERSION, KHO_VERSION },
-	      .write = { KHO_VERSION, KHO_VERSION }, .deps = { "radix" });
+KHO_COMPONENT(kho, .write = { KHO_VERSION, KHO_VERSION },
+	      .read = { KHO_VERSION, KHO_VERSION }, .deps = { "radix" });
 
 /*
  * struct page - what is known of a page, as in Linux, by page frame number

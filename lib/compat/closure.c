@@ -258,7 +258,7 @@ static struct part used_part(const struct kho_used *used,
 
 	if (!used->carried) {
 		part.pin = kho_profile_pin(profile, token->name);
-		if (entry && entry->desc.convert)
+		if (entry && entry->desc.flags & KHO_COMPONENT_CONVERT)
 			part.write = entry->desc.write;
 	}
 	/* To convert it to what it is is no conversion. */

@@ -18,21 +18,9 @@
 
 _Static_assert(__BYTE_ORDER == __LITTLE_ENDIAN && sizeof(void *) == 8,
 	       "kho-tools is for little endian, 64-bit machines");
-_Static_assert(sizeof(struct kho_component_desc) == 240 &&
-		       sizeof(struct kho_component_note) == 256,
+_Static_assert(sizeof(struct kho_component_desc) == 236 &&
+		       sizeof(struct kho_component_note) == 252,
 	       "the manifest note is a contract");
-#define SAME_PLACE(field, init)                                                \
-	(offsetof(struct kho_component_note, field) ==                         \
-	 offsetof(struct kho_component_note_init, init))
-_Static_assert(sizeof(struct kho_component_note) ==
-			       sizeof(struct kho_component_note_init) &&
-		       SAME_PLACE(desc.flags, init.flags) &&
-		       SAME_PLACE(desc.name, init.name) &&
-		       SAME_PLACE(desc.deps, init.deps) &&
-		       SAME_PLACE(desc.check, init.has[0]) &&
-		       SAME_PLACE(desc.can_write, init.has[1]) &&
-		       SAME_PLACE(desc.convert, init.has[2]),
-	       "KHO_COMPONENT() makes manifest notes");
 
 static struct kho_component *components;
 static pthread_mutex_t register_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -131,7 +119,8 @@ int desc_check(const struct kho_component_desc *desc, struct kho_error *err)
 	if (ret)
 		return ret;
 	if (desc->flags & ~(KHO_COMPONENT_STRUCTURE | KHO_COMPONENT_OPTIONAL |
-			    KHO_COMPONENT_HANDLER))
+			    KHO_COMPONENT_HANDLER | KHO_COMPONENT_CHECK |
+			    KHO_COMPONENT_CAN_WRITE | KHO_COMPONENT_CONVERT))
 		return kho_fail(err, -EINVAL,
 				"component '%s' has unknown flags 0x%x",
 				desc->name, desc->flags);
@@ -145,7 +134,8 @@ int desc_check(const struct kho_component_desc *desc, struct kho_error *err)
 		return kho_fail(err, -EINVAL,
 				"component '%s' has no version at all",
 				desc->name);
-	if (desc->write.min < desc->write.max && !desc->convert)
+	if (desc->write.min < desc->write.max &&
+	    !(desc->flags & KHO_COMPONENT_CONVERT))
 		return kho_fail(err, -EINVAL,
 				"component '%s' writes versions %u to %u, and "
 				"has no convert to get from one to the other",
@@ -159,35 +149,47 @@ static void die(const char *why)
 	abort();
 }
 
-/*
- * The note and the definition have one origin, but a compiler may have to go by
- * the text of a callback's initializer.
- */
-static int def_check(const struct kho_component *component,
+static int flag_check(const struct kho_component_desc *desc, uint32_t flag,
+		      bool there, const char *callback, const char *name,
+		      struct kho_error *err)
+{
+	if (!!(desc->flags & flag) == there)
+		return 0;
+	return kho_fail(err, -EINVAL,
+			there ? "component '%s' has a %s callback: add %s to "
+				"its .flags" :
+				"component '%s' has no %s callback, and %s in "
+				"its .flags: see KHO_COMPONENT_OPS()",
+			desc->name, callback, name);
+}
+
+/* Others know the callbacks by the flags in the note. */
+static int ops_check(const struct kho_component *component,
 		     struct kho_error *err)
 {
-	static const struct kho_component_def none;
+	static const struct kho_component_ops none;
 	const struct kho_component_desc *desc = component->desc;
-	const struct kho_component_def *def = component->def ? component->def :
-							       &none;
-	const char *which = desc->check != !!def->check		? "check" :
-			    desc->can_write != !!def->can_write ? "can_write" :
-			    desc->convert != !!def->convert	? "convert" :
-								  NULL;
+	const struct kho_component_ops *ops = component->ops;
+	int ret;
 
-	return which ? kho_fail(err, -EINVAL,
-				"component '%s': its note and its definition "
-				"differ on .%s: leave out what there is not, "
-				"instead of setting it to NULL",
-				desc->name, which) :
-		       0;
+	if (!ops)
+		ops = &none;
+#define CHECK(flag, callback)                                                  \
+	flag_check(desc, flag, ops->callback, #callback, #flag, err)
+	ret = CHECK(KHO_COMPONENT_CHECK, check);
+	if (!ret)
+		ret = CHECK(KHO_COMPONENT_CAN_WRITE, can_write);
+	if (!ret)
+		ret = CHECK(KHO_COMPONENT_CONVERT, convert);
+#undef CHECK
+	return ret;
 }
 
 void kho_component_register(struct kho_component *component)
 {
 	struct kho_error err;
 
-	if (desc_check(component->desc, &err) || def_check(component, &err))
+	if (desc_check(component->desc, &err) || ops_check(component, &err))
 		die(err.text);
 	pthread_mutex_lock(&register_lock);
 	if (kho_component_find(component->desc->name)) {

@@ -110,27 +110,15 @@ int manifest_finish(struct kho_manifest *manifest, struct kho_error *err)
 	return ret;
 }
 
-/* Is what notes of all types have the same? */
-static bool agree(const struct kho_component_desc *a,
-		  const struct kho_component_desc *b)
-{
-	const size_t after_flags = sizeof(a->flags);
-
-	return !((a->flags ^ b->flags) & KHO_NOTE_FLAGS_V1) &&
-	       !memcmp((const char *)a + after_flags,
-		       (const char *)b + after_flags,
-		       KHO_COMPONENT_DESC_V1_SIZE - after_flags);
-}
-
 int collect(struct collection *collection,
-	    const struct kho_component_desc *desc, uint32_t type, size_t source,
+	    const struct kho_component_desc *desc, bool note, size_t source,
 	    uint64_t offset)
 {
 	struct kho_manifest *manifest = collection->manifest;
 	struct kho_manifest_entry *entry =
 		manifest_lookup(manifest, desc->name);
 	const char *path = manifest->sources[source];
-	uint32_t *known;
+	bool *noted;
 
 	if (!entry) {
 		if (manifest->n == MANIFEST_MAX)
@@ -142,24 +130,21 @@ int collect(struct collection *collection,
 		if (manifest_append(manifest, desc, source))
 			return kho_fail(collection->err, -ENOMEM,
 					"out of memory");
-		collection->types[manifest->n - 1] = type;
+		collection->noted[manifest->n - 1] = note;
 		return 0;
 	}
-	known = &collection->types[entry - manifest->entries];
-	if (type && *known &&
-	    (!agree(&entry->desc, desc) ||
-	     (type == *known && memcmp(&entry->desc, desc, sizeof(*desc)) != 0)))
+	noted = &collection->noted[entry - manifest->entries];
+	if (note && *noted && memcmp(&entry->desc, desc, sizeof(*desc)) != 0)
 		return kho_fail(collection->err, -EBADMSG,
 				"%s: note at offset 0x%llx: component '%s' "
 				"contradicts the one in %s: build both from "
 				"the same version",
 				path, (unsigned long long)offset, desc->name,
 				manifest->sources[entry->source]);
-	/* The higher the type of a note, the more it says. */
-	if (type > *known) {
+	if (note && !*noted) {
 		entry->desc = *desc;
 		entry->source = source;
-		*known = type;
+		*noted = true;
 	}
 	return 0;
 }

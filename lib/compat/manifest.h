@@ -3,6 +3,7 @@
 #ifndef KHO_COMPAT_MANIFEST_H
 #define KHO_COMPAT_MANIFEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,30 +40,26 @@ static inline const char *manifest_missing(const struct kho_manifest *manifest)
  */
 int manifest_finish(struct kho_manifest *manifest, struct kho_error *err);
 
-/* Notes of type 1, and all the flags that they have. */
-#define KHO_NOTE_COMPONENT_V1 1
-#define KHO_NOTE_FLAGS_V1 KHO_COMPONENT_STRUCTURE
-
 /**
  * struct collection - a manifest that is put together from ELF files
  * @manifest: what was found so far
- * @types: of the note that each entry is from; 0: from no note
+ * @noted: of each entry: a note says so
  * @err: why it fails
  */
 struct collection {
 	struct kho_manifest *manifest;
-	uint32_t types[MANIFEST_MAX];
+	bool noted[MANIFEST_MAX];
 	struct kho_error *err;
 };
 
 /*
- * Add what a note of @type says, or another section, @type being 0. @source:
- * index into the manifest's sources; @offset: in that file, for messages. 0,
- * also when the same is there already, or a better source was; -EBADMSG when
- * it contradicts or there are too many; -ENOMEM.
+ * Add what a @note says, or another section, which counts less. @source: index
+ * into the manifest's sources; @offset: in that file, for messages. 0, also when
+ * the same is there already, or a better source was; -EBADMSG when it
+ * contradicts or there are too many; -ENOMEM.
  */
 int collect(struct collection *collection,
-	    const struct kho_component_desc *desc, uint32_t type, size_t source,
+	    const struct kho_component_desc *desc, bool note, size_t source,
 	    uint64_t offset);
 
 #pragma GCC visibility pop

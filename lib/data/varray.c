@@ -11,8 +11,8 @@
 #include "base/crc32c.h"
 #include "arena/arena.h"
 
-KHO_COMPONENT(varray, .read = { 1, KHO_VARRAY_VERSION },
-	      .write = { 1, KHO_VARRAY_VERSION }, .deps = { "vmalloc" },
+KHO_COMPONENT(varray, .write = { 1, KHO_VARRAY_VERSION },
+	      .read = { 1, KHO_VARRAY_VERSION }, .deps = { "vmalloc" },
 	      .flags = KHO_COMPONENT_STRUCTURE);
 
 _Static_assert(sizeof(struct kho_varray_desc) == 56, "format");

@@ -282,50 +282,21 @@ static int bad_note(const struct reader *r, uint64_t offset, const char *why)
 			r->path, (unsigned long long)offset, why);
 }
 
-/* What a note of type 1 does not say. */
-static void complete_desc(struct kho_component_desc *desc)
-{
-	desc->convert = desc->write.min < desc->write.max;
-}
-
-/* Bytes that are no _Bool must not come into one. */
-static bool bools_are_good(const char *desc)
-{
-	size_t i;
-
-	for (i = offsetof(struct kho_component_desc, check);
-	     i < offsetof(struct kho_component_desc, reserved); i++)
-		if (desc[i] != 0 && desc[i] != 1)
-			return false;
-	return !desc[i];
-}
-
 /* A note of our owner. A type that is not known is from a later libkho. */
 static int read_component(struct reader *r, uint64_t offset,
 			  const GElf_Nhdr *nhdr, const char *bytes)
 {
-	struct kho_component_desc desc = { 0 };
+	struct kho_component_desc desc;
 	struct kho_error why;
-	size_t size = nhdr->n_type == KHO_NOTE_COMPONENT ?
-			      sizeof(desc) :
-			      KHO_COMPONENT_DESC_V1_SIZE;
 
-	if (nhdr->n_type != KHO_NOTE_COMPONENT &&
-	    nhdr->n_type != KHO_NOTE_COMPONENT_V1)
+	if (nhdr->n_type != KHO_NOTE_COMPONENT)
 		return 0;
-	if (nhdr->n_descsz != size)
+	if (nhdr->n_descsz != sizeof(desc))
 		return bad_note(r, offset, "wrong size for a component");
-	if (size == sizeof(desc) && !bools_are_good(bytes))
-		return bad_note(r, offset, "a flag that is neither 0 nor 1");
-	memcpy(&desc, bytes, size);
-	if (size != sizeof(desc))
-		complete_desc(&desc);
+	memcpy(&desc, bytes, sizeof(desc));
 	if (desc_check(&desc, &why))
 		return bad_note(r, offset, why.text);
-	if (size != sizeof(desc) && desc.flags & ~KHO_NOTE_FLAGS_V1)
-		return bad_note(r, offset,
-				"a note of type 1 has no such flags");
-	return collect(r->collection, &desc, nhdr->n_type, r->source, offset);
+	return collect(r->collection, &desc, true, r->source, offset);
 }
 
 static int read_notes(struct reader *r, uint64_t offset, uint64_t len,

@@ -22,6 +22,9 @@ static const struct {
 	{ "structure", KHO_COMPONENT_STRUCTURE },
 	{ "optional", KHO_COMPONENT_OPTIONAL },
 	{ "handler", KHO_COMPONENT_HANDLER },
+	{ "check", KHO_COMPONENT_CHECK },
+	{ "can_write", KHO_COMPONENT_CAN_WRITE },
+	{ "convert", KHO_COMPONENT_CONVERT },
 };
 
 #define N_FLAGS (sizeof(flags) / sizeof(flags[0]))
@@ -48,10 +51,6 @@ static json_object *entry_json(const struct kho_manifest *manifest,
 		json_set(&object, flags[i].name,
 			 json_object_new_boolean(
 				 !!(desc->flags & flags[i].flag)));
-	json_set(&object, "check", json_object_new_boolean(desc->check));
-	json_set(&object, "can_write",
-		 json_object_new_boolean(desc->can_write));
-	json_set(&object, "convert", json_object_new_boolean(desc->convert));
 	json_set(&object, "deps", deps);
 	json_set(&object, "source", json_object_new_string(source));
 	if (entry->bundle)
@@ -150,22 +149,17 @@ static int read_bool(const struct json_value *in, const char *name, bool *value,
 static int read_flags(const struct json_value *v,
 		      struct kho_component_desc *desc, struct kho_error *err)
 {
-	bool set[N_FLAGS] = { false };
 	size_t i;
 	int ret = 0;
 
 	for (i = 0; !ret && i < N_FLAGS; i++) {
-		ret = read_bool(v, flags[i].name, &set[i], err);
-		if (set[i])
+		bool set = flags[i].flag == KHO_COMPONENT_CONVERT &&
+			   desc->write.min < desc->write.max;
+
+		ret = read_bool(v, flags[i].name, &set, err);
+		if (set)
 			desc->flags |= flags[i].flag;
 	}
-	if (!ret)
-		ret = read_bool(v, "check", &desc->check, err);
-	if (!ret)
-		ret = read_bool(v, "can_write", &desc->can_write, err);
-	desc->convert = desc->write.min < desc->write.max;
-	if (!ret)
-		ret = read_bool(v, "convert", &desc->convert, err);
 	return ret;
 }
 

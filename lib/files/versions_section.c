@@ -158,7 +158,7 @@ static int collect_all(struct section *s, size_t source)
 		for (i = 0; strcmp(s->descs[i].name, tokens->name) != 0; i++)
 			;
 		set_versions(&s->descs[i], tokens, end - begin);
-		ret = collect(s->collection, &s->descs[i], 0, source,
+		ret = collect(s->collection, &s->descs[i], false, source,
 			      s->offset);
 	}
 	return ret;

@@ -49,7 +49,7 @@ static int ask_component(const char *name, uint32_t version, void *arg,
 	const struct upfront *upfront = arg;
 	int ret = 0;
 
-	if (!component->def || !component->def->check)
+	if (!component->ops || !component->ops->check)
 		return 0;
 	for (size_t i = 0; !ret && i < upfront->state->n; i++) {
 		const struct kho_state_subtree *sub =
@@ -65,7 +65,7 @@ static int ask_component(const char *name, uint32_t version, void *arg,
 
 		if (composite->n && !strcmp(composite->tokens[0].name, name) &&
 		    composite->tokens[0].version == version)
-			ret = component->def->check(version, &blob, why);
+			ret = component->ops->check(version, &blob, why);
 	}
 	return ret;
 }

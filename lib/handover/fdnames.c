@@ -20,8 +20,8 @@
 #include "handover/private.h"
 
 /* A program that goes through no kexec does not need it of its successor. */
-KHO_COMPONENT(fdnames, .read = { 1, KHO_FDNAMES_VERSION },
-	      .write = { 1, KHO_FDNAMES_VERSION }, .deps = { "arena" },
+KHO_COMPONENT(fdnames, .write = { 1, KHO_FDNAMES_VERSION },
+	      .read = { 1, KHO_FDNAMES_VERSION }, .deps = { "arena" },
 	      .flags = KHO_COMPONENT_STRUCTURE);
 
 static size_t index_size(size_t n)

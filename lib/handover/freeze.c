@@ -36,9 +36,9 @@ static int ask_writer(const char *name, uint32_t version, void *arg,
 		return kho_fail(why, -EBUSY,
 				"subtree %s has %s in another version, and was never looked at with kho_subtree(), so it cannot be converted",
 				subtree, name);
-	if (!component->def || !component->def->can_write)
+	if (!component->ops || !component->ops->can_write)
 		return 0;
-	return component->def->can_write(kho, version, kho->service->arg, why);
+	return component->ops->can_write(kho, version, kho->service->arg, why);
 }
 
 /* What the successor must be able to read besides the state tree. */
@@ -225,7 +225,7 @@ static size_t order_components(const struct kho_report *report,
 		const struct kho_finding *f = &report->findings[i];
 		const struct kho_component *c = kho_component_find(f->name);
 
-		if (f->verdict <= KHO_OLDER && c && c->def && c->def->convert)
+		if (f->verdict <= KHO_OLDER && c && c->ops && c->ops->convert)
 			list[n++] = c;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -255,7 +255,7 @@ static int convert(struct kho *kho, const struct kho_report *report,
 	for (size_t i = 0; !ret && i < n; i++) {
 		uint32_t version = versions_get(kho, list[i]);
 
-		ret = list[i]->def->convert(kho, version, kho->service->arg,
+		ret = list[i]->ops->convert(kho, version, kho->service->arg,
 					    &why);
 		if (ret)
 			kho_fail(err, ret,

@@ -14,8 +14,8 @@
 
 #include "handover/private.h"
 
-KHO_COMPONENT(update, .read = { 1, KHO_UPDATE_VERSION },
-	      .write = { 1, KHO_UPDATE_VERSION });
+KHO_COMPONENT(update, .write = { 1, KHO_UPDATE_VERSION },
+	      .read = { 1, KHO_UPDATE_VERSION });
 
 union fd_control {
 	struct cmsghdr header;

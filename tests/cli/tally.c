@@ -32,9 +32,9 @@
 #include <kho/update.h>
 
 #if VERSION == 3
-KHO_COMPONENT(tally, .read = { 3, 3 }, .write = { 3, 3 });
+KHO_COMPONENT(tally, .write = { 3, 3 }, .read = { 3, 3 });
 #else
-KHO_COMPONENT(tally, .read = { 1, VERSION }, .write = { VERSION, VERSION });
+KHO_COMPONENT(tally, .write = { VERSION, VERSION }, .read = { 1, VERSION });
 #endif
 
 struct tally {

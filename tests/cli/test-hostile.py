@@ -89,12 +89,15 @@ def elf(*sections, e_type=3, shnum=None, first_size=0, patch=None):
     return header + body + first + b''.join(heads)
 
 
+CONVERT = 32
+
+
 def note(name='one', write=(1, 1), read=(1, 1), flags=0, deps=(),
-         callbacks=(0, 0, 0, 0), kind=2, namesz=4, descsz=None, owner=b'KHO\0'):
-    desc = struct.pack('<5I', flags, *write, *read)
-    desc += (name if isinstance(name, bytes) else name.encode()).ljust(24, b'\0')
+         kind=1, namesz=4, descsz=None, owner=b'KHO\0'):
+    desc = (name if isinstance(name, bytes) else name.encode()).ljust(24, b'\0')
+    desc += struct.pack('<4I', *write, *read)
     desc += b''.join(d.ljust(24, b'\0') for d in deps).ljust(192, b'\0')
-    desc += bytes(callbacks) if kind == 2 else b''
+    desc += struct.pack('<I', flags)
     descsz = len(desc) if descsz is None else descsz
     return struct.pack('<III', namesz, descsz, kind) + owner + desc
 
@@ -104,15 +107,12 @@ def with_notes(*notes, claimed=None, **options):
 
 
 def good_notes():
-    """notes that are as they have to be: both types, unknown ones"""
-    for data in (with_notes(note()), with_notes(note(kind=1)),
-                 with_notes(note(kind=1), note()),
-                 with_notes(note(), note(kind=1)),
-                 with_notes(note(write=(1, 2), callbacks=(1, 1, 1, 0))),
-                 with_notes(note(write=(1, 2), kind=1)),
-                 with_notes(note(), note(kind=2, name='two', flags=7)),
+    """notes that are as they have to be, also of types that are not known"""
+    for data in (with_notes(note()), with_notes(note(), note()),
+                 with_notes(note(write=(1, 2), flags=CONVERT)),
+                 with_notes(note(), note(name='two', flags=31)),
                  with_notes(note(), note(owner=b'GNU\0', flags=99)),
-                 with_notes(note(kind=2 + 1, descsz=236), note()),
+                 with_notes(note(kind=0), note(kind=2), note()),
                  with_notes(note(), e_type=2)):
         path = write('good', data)
         assert 'one' in kho('manifest', path, code=0).stdout
@@ -120,7 +120,7 @@ def good_notes():
 
 
 def bad_notes():
-    """notes: sizes, bools, flags, ranges, names, contradictions"""
+    """notes: sizes, flags, ranges, names, contradictions"""
     cases = [
         (with_notes(note()[:-1]), 'over the end'),
         (with_notes(note()[:100]), 'over the end'),
@@ -129,16 +129,10 @@ def bad_notes():
         (with_notes(note(descsz=0x7ffffff0)), 'over the end'),
         (with_notes(note(namesz=0xffffffff)), 'over the end'),
         (with_notes(note(namesz=0)), 'over the end'),
-        (with_notes(note(descsz=236)), 'wrong size'),
+        (with_notes(note(descsz=232)), 'wrong size'),
         (with_notes(note(descsz=0)), 'wrong size'),
-        (with_notes(note(kind=1, descsz=232)), 'wrong size'),
-        (with_notes(note(callbacks=(2, 0, 0, 0))), 'neither 0 nor 1'),
-        (with_notes(note(callbacks=(0, 255, 0, 0))), 'neither 0 nor 1'),
-        (with_notes(note(callbacks=(0, 0, 128, 0))), 'neither 0 nor 1'),
-        (with_notes(note(callbacks=(0, 0, 0, 1))), 'neither 0 nor 1'),
-        (with_notes(note(flags=8)), 'unknown flags 0x8'),
+        (with_notes(note(flags=0x40)), 'unknown flags 0x40'),
         (with_notes(note(flags=0x80000000)), 'unknown flags'),
-        (with_notes(note(kind=1, flags=2)), 'no such flags'),
         (with_notes(note(write=(0, 1))), 'is no range'),
         (with_notes(note(read=(2, 1))), 'is no range'),
         (with_notes(note(read=(1, 0))), 'is no range'),
@@ -159,9 +153,9 @@ def bad_notes():
         (with_notes(note(deps=[b'a\n'])), '0x0a at byte 1'),
         (with_notes(note(deps=[b'a' * 24])), 'not terminated'),
         (with_notes(note(), note(write=(2, 2))), 'contradicts'),
-        (with_notes(note(), note(callbacks=(1, 0, 0, 0))), 'contradicts'),
-        (with_notes(note(), note(kind=1, read=(1, 2))), 'contradicts'),
-        (with_notes(note(kind=1), note(deps=[b'x'])), 'contradicts'),
+        (with_notes(note(), note(flags=CONVERT)), 'contradicts'),
+        (with_notes(note(), note(read=(1, 2))), 'contradicts'),
+        (with_notes(note(), note(deps=[b'x'])), 'contradicts'),
         (with_notes(*(note(name=f'c{i}') for i in range(257))), 'more than 256'),
         (with_notes(note(owner=b'GNU\0')), 'no manifest'),
         (elf(('.note.kho', NOTE, 0, note(), None)), 'no manifest'),

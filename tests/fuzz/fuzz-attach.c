@@ -20,7 +20,7 @@
 
 #define MEMORY (2ul << 20)
 
-KHO_COMPONENT(app, .read = { 1, 3 }, .write = { 3, 3 });
+KHO_COMPONENT(app, .write = { 3, 3 }, .read = { 1, 3 });
 
 static void put(size_t at, const uint8_t *bytes, size_t len, void *arg)
 {

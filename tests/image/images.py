@@ -54,10 +54,10 @@ def config(**options):
 
 def note(name, write, read=None, deps=()):
     """A component, see include/kho/abi/compat.h"""
-    desc = struct.pack('<I4I24s', 0, *write, *(read or write), name.encode())
+    desc = struct.pack('<24s4I', name.encode(), *write, *(read or write))
     desc += b''.join(d.encode().ljust(24, b'\0') for d in deps).ljust(192, b'\0')
     desc += bytes(4)
-    return struct.pack('<III4s', 4, len(desc), 2, b'KHO') + desc
+    return struct.pack('<III4s', 4, len(desc), 1, b'KHO') + desc
 
 
 def listed(*composites):

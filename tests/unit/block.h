@@ -11,7 +11,7 @@
 #include "arena.h"
 
 /* Who owns the chain. */
-KHO_COMPONENT(chain, .read = { 1, 1 }, .write = { 1, 1 }, .deps = { "block" });
+KHO_COMPONENT(chain, .write = { 1, 1 }, .read = { 1, 1 }, .deps = { "block" });
 
 struct fixture {
 	int fd;
@@ -56,7 +56,7 @@ static inline void set_version(struct fixture *f, uint32_t version)
 static inline int convert(struct fixture *f, uint32_t version)
 {
 	memset(&f->err, 0, sizeof(f->err));
-	return block()->def->convert(f->kho, version, NULL, &f->err);
+	return block()->ops->convert(f->kho, version, NULL, &f->err);
 }
 
 static inline void create(struct fixture *f, unsigned int page_shift,

@@ -14,8 +14,8 @@
 #include <kho/tree.h>
 #include <kho/update.h>
 
-KHO_COMPONENT(state, .read = { STATE_VERSION, STATE_VERSION },
-	      .write = { STATE_VERSION, STATE_VERSION });
+KHO_COMPONENT(state, .write = { STATE_VERSION, STATE_VERSION },
+	      .read = { STATE_VERSION, STATE_VERSION });
 
 int main(int argc, char **argv)
 {

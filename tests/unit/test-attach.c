@@ -31,10 +31,11 @@ static int convert(struct kho *kho, uint32_t version, void *arg,
 	return 0;
 }
 
-KHO_COMPONENT(leaf, .read = { 1, 2 }, .write = { 1, 2 },
-	      .flags = KHO_COMPONENT_STRUCTURE, .convert = convert);
-KHO_COMPONENT(app, .read = { 1, 3 }, .write = { 1, 3 }, .deps = { "leaf" },
-	      .convert = convert);
+static const struct kho_component_ops ops = { .convert = convert };
+KHO_COMPONENT_OPS(leaf, &ops, .write = { 1, 2 }, .read = { 1, 2 },
+		  .flags = KHO_COMPONENT_STRUCTURE | KHO_COMPONENT_CONVERT);
+KHO_COMPONENT_OPS(app, &ops, .write = { 1, 3 }, .read = { 1, 3 },
+		  .deps = { "leaf" }, .flags = KHO_COMPONENT_CONVERT);
 
 static struct kho_error why;
 

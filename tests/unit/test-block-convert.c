@@ -79,7 +79,7 @@ static void refused(struct fixture *f, int code, int ret, const char *text)
 static int can_write(struct fixture *f, uint32_t version)
 {
 	memset(&f->err, 0, sizeof(f->err));
-	return block()->def->can_write(f->kho, version, NULL, &f->err);
+	return block()->ops->can_write(f->kho, version, NULL, &f->err);
 }
 
 /* ---- There and back ---- */

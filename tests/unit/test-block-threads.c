@@ -263,7 +263,7 @@ static void chains_come_and_go(void **state)
 		append(&shared.f, i);
 	start(&shared, owners, OWNERS, make_and_drop);
 	for (int i = 0; i < 300; i++, version = 3 - version) {
-		assert_int_equal(block()->def->can_write(shared.f.kho, version,
+		assert_int_equal(block()->ops->can_write(shared.f.kho, version,
 							 NULL, &shared.f.err),
 				 0);
 		assert_int_equal(convert(&shared.f, version), 0);

@@ -82,7 +82,8 @@ static void random_desc(struct kho_component_desc *desc, unsigned int component)
 	} while (!desc->write.max && !desc->read.max);
 	desc->flags = (chance(40) ? KHO_COMPONENT_STRUCTURE : 0) |
 		      (chance(40) ? KHO_COMPONENT_OPTIONAL : 0);
-	desc->convert = desc->write.min < desc->write.max || chance(30);
+	if (desc->write.min < desc->write.max || chance(30))
+		desc->flags |= KHO_COMPONENT_CONVERT;
 	for (i = 0; i < NAMES; i++)
 		if (i != component && chance(15))
 			strcpy(desc->deps[n++], name_of(i));
@@ -400,7 +401,7 @@ static struct part read_token(const struct question *q,
 	if (used->carried)
 		return part;
 	part.pin = pin_of(q, token->name);
-	if (desc && desc->convert && desc->write.max) {
+	if (desc && desc->flags & KHO_COMPONENT_CONVERT && desc->write.max) {
 		part.writer = desc->write;
 		part.written |= set_of(&desc->write);
 	}

@@ -353,7 +353,8 @@ struct state_case {
 #define CONVERTS(range)                                                        \
 	{                                                                      \
 		{                                                              \
-			.name = "counter", .write = range, .convert = true     \
+			.name = "counter", .write = range,                     \
+			.flags = KHO_COMPONENT_CONVERT                         \
 		}                                                              \
 	}
 
@@ -775,8 +776,8 @@ static void optional_subtrees(void **state)
 		  .used = { { "c", "cache-v2", OPTIONAL } },
 		  .writer = { { .name = "cache",
 				.write = V(2, 3),
-				.convert = true,
-				OPT } },
+				.flags = KHO_COMPONENT_OPTIONAL |
+					 KHO_COMPONENT_CONVERT } },
 		  .to = { { .name = "cache", .read = V(1, 1) } },
 		  .allow_degraded = true,
 		  .expected = { F("cache", KHO_DROPPED, 0, V(2, 3), V(1, 1), "c",
@@ -814,7 +815,7 @@ static void carried_subtrees(void **state)
 		{ .used = { { "c", "cache-v1", CARRIED } },
 		  .writer = { { .name = "cache",
 				.write = V(1, 3),
-				.convert = true } },
+				.flags = KHO_COMPONENT_CONVERT } },
 		  .to = { { .name = "cache", .read = V(2, 3) } },
 		  .pin = { "cache", 3 },
 		  .expected = { CARRIED_CACHE } },
@@ -822,7 +823,7 @@ static void carried_subtrees(void **state)
 		{ .used = { { "c", "cache-v1", CARRIED } },
 		  .writer = { { .name = "cache",
 				.write = V(1, 3),
-				.convert = true } },
+				.flags = KHO_COMPONENT_CONVERT } },
 		  .to = { { .name = "cache", .read = V(1, 3) } },
 		  .expected = { F("cache", KHO_OK, 1, V(1, 1), V(1, 3), "c",
 				  NULL, .has = 1, .optional = true) } },
@@ -831,7 +832,7 @@ static void carried_subtrees(void **state)
 			    { "d", "cache-v1", 0 } },
 		  .writer = { { .name = "cache",
 				.write = V(1, 3),
-				.convert = true } },
+				.flags = KHO_COMPONENT_CONVERT } },
 		  .to = { { .name = "cache", .read = V(2, 3) } },
 		  .expected = { CARRIED_CACHE,
 				F("cache", KHO_OK, 3, V(1, 3), V(2, 3), "d",
@@ -921,7 +922,7 @@ static void questions(void **state)
 		  .used = { { "a", "app-v2;table-v1", 0 }, { "x", "x-v1", 0 } },
 		  .writer = { { .name = "app",
 				.write = V(1, 2),
-				.convert = true } },
+				.flags = KHO_COMPONENT_CONVERT } },
 		  .to = { { .name = "app", .read = V(1, 1) },
 			  { .name = "table", .read = V(1, 1) } },
 		  .asked = { .expected = "app-v1 table-v1" },
@@ -938,7 +939,7 @@ static void questions(void **state)
 		  .used = { { "a", "app-v2", 0 } },
 		  .writer = { { .name = "app",
 				.write = V(1, 2),
-				.convert = true } },
+				.flags = KHO_COMPONENT_CONVERT } },
 		  .to = { { .name = "app", .read = V(1, 1) } },
 		  .asked = { .expected = "app-v1", .refuse = "app-v1" },
 		  .expected = { F("app", KHO_INCOMPATIBLE, 0, V(1, 2), V(1, 1),
@@ -1390,10 +1391,11 @@ static void manifest_json(void **state)
 		{ .name = "a",
 		  .write = V(1, UINT32_MAX),
 		  .deps = { "c", "b" },
-		  .check = true,
-		  .convert = true,
-		  .flags = KHO_COMPONENT_OPTIONAL | KHO_COMPONENT_HANDLER },
-		{ .name = "b", .read = V(2, 3), .can_write = true, S },
+		  .flags = KHO_COMPONENT_OPTIONAL | KHO_COMPONENT_HANDLER |
+			   KHO_COMPONENT_CHECK | KHO_COMPONENT_CONVERT },
+		{ .name = "b",
+		  .read = V(2, 3),
+		  .flags = KHO_COMPONENT_STRUCTURE | KHO_COMPONENT_CAN_WRITE },
 	};
 	char *sources[] = { (char *)"/bin/a", (char *)"/lib/\"b\".so" };
 	struct kho_manifest_entry entries[MAX];

@@ -35,21 +35,26 @@ static int convert(struct kho *kho, uint32_t version, void *arg,
 }
 
 /* app -> table -> pages -> bits; app -> log -> bits */
-KHO_COMPONENT(app, .read = V(1, 3), .write = V(2, 3),
-	      .deps = { "table", "log" }, .convert = convert, .check = check);
-KHO_COMPONENT(table, .read = V(1, 9), .write = V(4, 7), .deps = { "pages" },
-	      .flags = KHO_COMPONENT_STRUCTURE, .convert = convert);
-KHO_COMPONENT(log, .read = V(1, 1), .write = V(1, 1), .deps = { "bits" });
-KHO_COMPONENT(pages, .read = V(1, 1), .write = V(1, 1), .deps = { "bits" });
-KHO_COMPONENT_NAMED(a_bits, "bits", .read = V(1, 2), .write = V(1, 2),
-		    .convert = convert);
+static const struct kho_component_ops app_ops = { .check = check,
+						  .convert = convert };
+static const struct kho_component_ops converts = { .convert = convert };
+KHO_COMPONENT_OPS(app, &app_ops, .write = V(2, 3), .read = V(1, 3),
+		  .deps = { "table", "log" },
+		  .flags = KHO_COMPONENT_CHECK | KHO_COMPONENT_CONVERT);
+KHO_COMPONENT_OPS(table, &converts, .write = V(4, 7), .read = V(1, 9),
+		  .deps = { "pages" },
+		  .flags = KHO_COMPONENT_STRUCTURE | KHO_COMPONENT_CONVERT);
+KHO_COMPONENT(log, .write = V(1, 1), .read = V(1, 1), .deps = { "bits" });
+KHO_COMPONENT(pages, .write = V(1, 1), .read = V(1, 1), .deps = { "bits" });
+KHO_COMPONENT_NAMED(a_bits, "bits", &converts, .write = V(1, 2),
+		    .read = V(1, 2), .flags = KHO_COMPONENT_CONVERT);
 
-KHO_COMPONENT(lonely, .read = V(1, 1), .write = V(1, 1), .deps = { "nobody" });
+KHO_COMPONENT(lonely, .write = V(1, 1), .read = V(1, 1), .deps = { "nobody" });
 KHO_COMPONENT(reader, .read = V(1, 1));
-KHO_COMPONENT(asker, .read = V(1, 1), .write = V(1, 1), .deps = { "reader" });
-KHO_COMPONENT(snake, .read = V(1, 1), .write = V(1, 1), .deps = { "tail" });
-KHO_COMPONENT(tail, .read = V(1, 1), .write = V(1, 1), .deps = { "snake" });
-KHO_COMPONENT(watcher, .read = V(1, 1), .write = V(1, 1), .deps = { "snake" });
+KHO_COMPONENT(asker, .write = V(1, 1), .read = V(1, 1), .deps = { "reader" });
+KHO_COMPONENT(snake, .write = V(1, 1), .read = V(1, 1), .deps = { "tail" });
+KHO_COMPONENT(tail, .write = V(1, 1), .read = V(1, 1), .deps = { "snake" });
+KHO_COMPONENT(watcher, .write = V(1, 1), .read = V(1, 1), .deps = { "snake" });
 
 static void composites(void **state)
 {
@@ -84,9 +89,8 @@ static void composites(void **state)
 	}
 	assert_null(kho_component_find("nobody"));
 	assert_ptr_equal(kho_component_find("bits"), &a_bits_component);
-	assert_ptr_equal(app_component.def->check, check);
-	assert_ptr_equal(app_component.def->convert, convert);
-	assert_null(app_component.def->can_write);
+	assert_ptr_equal(app_component.ops, &app_ops);
+	assert_null(log_component.ops);
 }
 
 static void composites_refused(void **state)
@@ -130,8 +134,6 @@ static void composites_refused(void **state)
 	}
 }
 
-static const struct kho_component_def converts = { .convert = convert };
-
 #define CHAIN 33
 static struct kho_component_desc chain_desc[CHAIN];
 static struct kho_component chain[CHAIN];
@@ -148,9 +150,9 @@ static void register_chain(size_t n)
 			snprintf(desc->deps[0], sizeof(desc->deps[0]),
 				 "chain%zu", i - 1);
 		desc->write = desc->read = (struct kho_range){ 1, UINT32_MAX };
-		desc->convert = true;
+		desc->flags = KHO_COMPONENT_CONVERT;
 		chain[i].desc = desc;
-		chain[i].def = &converts;
+		chain[i].ops = &converts;
 		kho_component_register(&chain[i]);
 	}
 }
@@ -252,8 +254,8 @@ static void registration(void **state)
 		{ { .name = "bad", .write = V(1, 2) },
 		  "component 'bad' writes versions 1 to 2, and has no convert "
 		  "to get from one to the other" },
-		{ { .name = "bad", GOOD, .flags = 9 },
-		  "component 'bad' has unknown flags 0x9" },
+		{ { .name = "bad", GOOD, .flags = 0x41 },
+		  "component 'bad' has unknown flags 0x41" },
 		{ { .name = "bad", GOOD, .deps = { "bad" } },
 		  "component 'bad' depends on itself" },
 		{ { .name = "bad", GOOD, .deps = { "a", "b", "a" } },
@@ -282,51 +284,51 @@ static void registration(void **state)
 	}
 }
 
-/* What the note says of callbacks is what there is. */
+/* What the flags say of callbacks is what there is. */
 static void callbacks(void **state)
 {
-	static const struct kho_component_def all = {
-		.check = check,
-		.can_write = convert,
-		.convert = convert,
+	static const struct kho_component_ops all = { check, convert, convert };
+	static const struct {
+		uint32_t flags;
+		const struct kho_component_ops *ops;
+		const char *error;
+	} cases[] = {
+		{ KHO_COMPONENT_CHECK | KHO_COMPONENT_CAN_WRITE |
+			  KHO_COMPONENT_CONVERT,
+		  &all, NULL },
+		{ 0, NULL, NULL },
+		{ KHO_COMPONENT_CONVERT, &converts, NULL },
+		{ KHO_COMPONENT_CAN_WRITE | KHO_COMPONENT_CONVERT, &all,
+		  "component 'fine' has a check callback: add "
+		  "KHO_COMPONENT_CHECK to its .flags" },
+		{ KHO_COMPONENT_CHECK | KHO_COMPONENT_CONVERT, &all,
+		  "component 'fine' has a can_write callback: add "
+		  "KHO_COMPONENT_CAN_WRITE to its .flags" },
+		{ 0, &converts,
+		  "component 'fine' has a convert callback: add "
+		  "KHO_COMPONENT_CONVERT to its .flags" },
+		{ KHO_COMPONENT_CHECK | KHO_COMPONENT_CONVERT, &converts,
+		  "component 'fine' has no check callback, and "
+		  "KHO_COMPONENT_CHECK in its .flags: see "
+		  "KHO_COMPONENT_OPS()" },
+		{ KHO_COMPONENT_CONVERT, NULL,
+		  "component 'fine' has no convert callback, and "
+		  "KHO_COMPONENT_CONVERT in its .flags: see "
+		  "KHO_COMPONENT_OPS()" },
 	};
-	static const struct kho_component_desc says_all = {
-		.name = "fine",
-		.write = V(1, 2),
-		.check = true,
-		.can_write = true,
-		.convert = true,
-	};
-	struct kho_component_desc desc = says_all;
-	struct kho_component component = { .desc = &desc, .def = &all };
+	size_t i;
 
 	(void)state;
-	assert_aborts(&component, NULL);
-	desc.check = false;
-	assert_aborts(&component,
-		      "component 'fine': its note and its definition differ on "
-		      ".check: leave out what there is not, instead of setting "
-		      "it to NULL");
-	desc.check = true;
-	desc.can_write = false;
-	assert_aborts(&component,
-		      "component 'fine': its note and its definition differ on "
-		      ".can_write: leave out what there is not, instead of "
-		      "setting it to NULL");
-	desc = says_all;
-	component.def = &converts;
-	assert_aborts(&component,
-		      "component 'fine': its note and its definition differ on "
-		      ".check: leave out what there is not, instead of setting "
-		      "it to NULL");
-	component.def = NULL;
-	desc = (struct kho_component_desc){ .name = "fine",
-					    .write = V(1, 1),
-					    .convert = true };
-	assert_aborts(&component,
-		      "component 'fine': its note and its definition differ on "
-		      ".convert: leave out what there is not, instead of "
-		      "setting it to NULL");
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct kho_component_desc desc = {
+			.name = "fine",
+			.write = V(1, 1),
+			.flags = cases[i].flags,
+		};
+		struct kho_component component = { &desc, cases[i].ops, NULL };
+
+		assert_aborts(&component, cases[i].error);
+	}
 }
 
 static void self(void **state)

@@ -79,7 +79,7 @@ static const struct family {
 	    { .name = "vmalloc", .read = V(1, 9), .write = V(1, 1) },
 	    { .name = "abcdefghijklmnopqrstuvw",
 	      .write = V(99, 100),
-	      .convert = true } },
+	      .flags = KHO_COMPONENT_CONVERT } },
 	  -ENAMETOOLONG,
 	  "component 'memfd': its composite "
 	  "'memfd-v2;abcdefghijklmnopqrstuvw-v100;vmalloc-v1' has 48 "
@@ -92,7 +92,7 @@ static const struct family {
 	    { .name = "vmalloc", .read = V(1, 9), .write = V(1, 1) },
 	    { .name = "abcdefghijklmnopqrstuvw",
 	      .write = V(99, 100),
-	      .convert = true } },
+	      .flags = KHO_COMPONENT_CONVERT } },
 	  0,
 	  NULL },
 };
@@ -105,15 +105,15 @@ static int convert(struct kho *kho, uint32_t version, void *arg,
 
 static struct kho_error check_family(const struct family *family)
 {
-	static const struct kho_component_def converts = { .convert = convert };
+	static const struct kho_component_ops converts = { .convert = convert };
 	static struct kho_component components[FAMILY];
 	struct kho_error err = { 0 };
 	size_t i;
 
 	for (i = 0; i < FAMILY && family->desc[i].name[0]; i++) {
 		components[i].desc = &family->desc[i];
-		if (family->desc[i].convert)
-			components[i].def = &converts;
+		if (family->desc[i].flags & KHO_COMPONENT_CONVERT)
+			components[i].ops = &converts;
 		kho_component_register(&components[i]);
 	}
 	if (kho_components_check(&err) != err.code ||

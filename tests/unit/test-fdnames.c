@@ -181,7 +181,7 @@ static void contents(void **state)
 
 /* ---- an arena's copy ---- */
 
-KHO_COMPONENT(pattern, .read = { 1, 1 }, .write = { 1, 1 });
+KHO_COMPONENT(pattern, .write = { 1, 1 }, .read = { 1, 1 });
 
 /* The lowest, or the highest, of some pieces that make up an arena. */
 static void *pick(struct kho *kho, void **pieces, size_t n, bool highest)

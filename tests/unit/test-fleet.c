@@ -64,7 +64,7 @@ static struct kho_component_desc *add(struct program *program, const char *name,
 	strcpy(desc->name, name);
 	desc->write = write;
 	desc->read = read;
-	desc->convert = write.min < write.max;
+	desc->flags = write.min < write.max ? KHO_COMPONENT_CONVERT : 0;
 	return desc;
 }
 
@@ -407,7 +407,9 @@ static void random_program(struct program *program, size_t n_names,
 			desc->write = range(0, 0);
 		else if (!release && !below(12))
 			desc->read = range(0, 0);
-		desc->convert = desc->write.min < desc->write.max;
+		desc->flags = desc->write.min < desc->write.max ?
+				      KHO_COMPONENT_CONVERT :
+				      0;
 		if (!below(3))
 			desc->flags |= KHO_COMPONENT_OPTIONAL;
 		if (!below(4))
@@ -594,7 +596,7 @@ static void bundles(void **state)
 		}
 		for (j = 0; j < program.manifest.n; j++)
 			if (&program.entries[j].desc != kho)
-				program.entries[j].desc.flags =
+				program.entries[j].desc.flags |=
 					KHO_COMPONENT_STRUCTURE;
 		manifests[i] = parsed(&program);
 		assert_int_equal(kho_fleet_add(w.fleet, manifests[i], NULL), 0);

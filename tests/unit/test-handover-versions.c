@@ -26,7 +26,7 @@ struct state {
 	struct kho_vmalloc_desc desc;
 };
 
-KHO_COMPONENT(state, .read = { 1, 1 }, .write = { 1, 1 },
+KHO_COMPONENT(state, .write = { 1, 1 }, .read = { 1, 1 },
 	      .deps = { "block", "vmalloc" });
 
 struct program {

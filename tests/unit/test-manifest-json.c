@@ -102,14 +102,13 @@ static void random_desc(struct kho_component_desc *desc, size_t i)
 	for (j = 0; j < n; j++)
 		snprintf(desc->deps[j], sizeof(desc->deps[j]), "%s%zu",
 			 pick(2) ? "d" : "no-such-component-0", 10 * i + j);
-	desc->flags = (uint32_t)pick(8);
+	desc->flags = (uint32_t)pick(64);
 	if (pick(4))
 		desc->write = random_range();
 	if (pick(4) || !desc->write.max)
 		desc->read = random_range();
-	desc->check = pick(2);
-	desc->can_write = pick(2);
-	desc->convert = desc->write.min < desc->write.max || pick(2);
+	if (desc->write.min < desc->write.max)
+		desc->flags |= KHO_COMPONENT_CONVERT;
 }
 
 /* As the loader might have left it: any paths, as long as they are UTF-8. */
@@ -188,21 +187,19 @@ static void defaults(void **state)
 		"\"check\":true,\"can_write\":true,\"convert\":true,"
 		"\"optional\":true,\"handler\":true}]}\r\n ";
 	struct kho_component_desc b = {
-		.flags = KHO_COMPONENT_STRUCTURE,
+		.flags = KHO_COMPONENT_STRUCTURE | KHO_COMPONENT_CONVERT,
 		.write = { 1, 2 },
 		.name = "b",
 		.deps = { "d", "a" },
-		.convert = true,
 	};
 	struct kho_component_desc a = { .read = { 3, UINT32_MAX },
 					.name = "a" };
 	struct kho_component_desc c = {
-		.flags = KHO_COMPONENT_OPTIONAL | KHO_COMPONENT_HANDLER,
+		.flags = KHO_COMPONENT_OPTIONAL | KHO_COMPONENT_HANDLER |
+			 KHO_COMPONENT_CHECK | KHO_COMPONENT_CAN_WRITE |
+			 KHO_COMPONENT_CONVERT,
 		.write = { 1, 1 },
 		.name = "c",
-		.check = true,
-		.can_write = true,
-		.convert = true,
 	};
 	struct kho_manifest *manifest;
 

@@ -25,7 +25,7 @@
 
 #define MANY 500
 
-KHO_COMPONENT(state, .read = { 1, 1 }, .write = { 1, 1 });
+KHO_COMPONENT(state, .write = { 1, 1 }, .read = { 1, 1 });
 
 /* The old program, in a process of its own. */
 struct old {

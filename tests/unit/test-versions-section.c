@@ -71,10 +71,9 @@ static void describe(const struct kho_manifest *manifest, char *text,
 		const struct kho_component_desc *d = &manifest->entries[i].desc;
 
 		len += (size_t)snprintf(text + len, size - len,
-					"%s w%u-%u r%u-%u f%u%s", d->name,
+					"%s w%u-%u r%u-%u f%u", d->name,
 					d->write.min, d->write.max, d->read.min,
-					d->read.max, d->flags,
-					d->convert ? " convert" : "");
+					d->read.max, d->flags);
 		for (j = 0; j < KHO_DEPS_MAX && d->deps[j][0]; j++)
 			len += (size_t)snprintf(text + len, size - len, " %s",
 						d->deps[j]);
@@ -152,7 +151,7 @@ static void with_notes(void **state)
 		.write = { 1, 2 },
 		.read = { 1, 9 },
 		.name = "luo",
-		.convert = true,
+		.flags = KHO_COMPONENT_CONVERT,
 	};
 	char text[512];
 	struct section s;
@@ -166,14 +165,14 @@ static void with_notes(void **state)
 		struct collection c = { .manifest = manifest };
 
 		if (!order)
-			assert_int_equal(collect(&c, &desc, 2, 0, 0), 0);
+			assert_int_equal(collect(&c, &desc, true, 0, 0), 0);
 		assert_int_equal(read_section(&s, &c), 0);
 		if (order)
-			assert_int_equal(collect(&c, &desc, 2, 0, 0), 0);
+			assert_int_equal(collect(&c, &desc, true, 0, 0), 0);
 		assert_int_equal(manifest_finish(manifest, NULL), 0);
 		describe(manifest, text, sizeof(text));
 		assert_string_equal(text, "block w1-1 r1-1 f1\n"
-					  "luo w1-2 r1-9 f0 convert\n");
+					  "luo w1-2 r1-9 f32\n");
 		kho_manifest_free(manifest);
 	}
 }

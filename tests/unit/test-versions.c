@@ -48,14 +48,17 @@ static int check_blob(uint32_t version, const struct kho_blob *blob,
 			asked.content);
 }
 
-KHO_COMPONENT(bits, .read = { 1, 3 }, .write = { 1, 3 }, .convert = convert,
-	      .flags = KHO_COMPONENT_STRUCTURE);
-KHO_COMPONENT(table, .read = { 1, 2 }, .write = { 1, 2 }, .deps = { "bits" },
-	      .convert = convert);
-KHO_COMPONENT(users, .read = { 1, 4 }, .write = { 2, 4 }, .convert = convert,
-	      .deps = { "table" });
-KHO_COMPONENT(photos, .read = { 1, 1 }, .write = { 1, 1 }, .deps = { "bits" },
-	      .flags = KHO_COMPONENT_OPTIONAL, .check = check_blob);
+static const struct kho_component_ops converts = { .convert = convert };
+static const struct kho_component_ops checks = { .check = check_blob };
+KHO_COMPONENT_OPS(bits, &converts, .write = { 1, 3 }, .read = { 1, 3 },
+		  .flags = KHO_COMPONENT_STRUCTURE | KHO_COMPONENT_CONVERT);
+KHO_COMPONENT_OPS(table, &converts, .write = { 1, 2 }, .read = { 1, 2 },
+		  .deps = { "bits" }, .flags = KHO_COMPONENT_CONVERT);
+KHO_COMPONENT_OPS(users, &converts, .write = { 2, 4 }, .read = { 1, 4 },
+		  .deps = { "table" }, .flags = KHO_COMPONENT_CONVERT);
+KHO_COMPONENT_OPS(photos, &checks, .write = { 1, 1 }, .read = { 1, 1 },
+		  .deps = { "bits" },
+		  .flags = KHO_COMPONENT_OPTIONAL | KHO_COMPONENT_CHECK);
 
 static struct kho_error err;
 

@@ -8,7 +8,7 @@
 
 #include "xarray.h"
 
-KHO_COMPONENT(app, .read = { 1, 1 }, .write = { 1, 1 }, .deps = { "xarray" });
+KHO_COMPONENT(app, .write = { 1, 1 }, .read = { 1, 1 }, .deps = { "xarray" });
 
 static const unsigned int page_shifts[] = { 12, 14, 16 };
 

@@ -13,7 +13,7 @@
 #define MIB (1ul << 20)
 
 /* Who owns what the descriptors describe. */
-KHO_COMPONENT(areas, .read = { 1, 1 }, .write = { 1, 1 },
+KHO_COMPONENT(areas, .write = { 1, 1 }, .read = { 1, 1 },
 	      .deps = { "vmalloc" });
 
 static inline uint64_t below(uint64_t n)
@@ -45,13 +45,13 @@ static inline void set_version(struct fixture *f, uint32_t version)
 
 static inline int can_write(struct fixture *f, uint32_t version)
 {
-	return vmalloc()->def->can_write(f->kho, version, NULL, &f->err);
+	return vmalloc()->ops->can_write(f->kho, version, NULL, &f->err);
 }
 
 /* All areas, as a handover does it, at freeze. */
 static inline int convert(struct fixture *f, uint32_t version)
 {
-	return vmalloc()->def->convert(f->kho, version, NULL, &f->err);
+	return vmalloc()->ops->convert(f->kho, version, NULL, &f->err);
 }
 
 static inline void attach(struct fixture *f)

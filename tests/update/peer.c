@@ -139,10 +139,14 @@ static int convert(int slot, uint32_t version, struct kho_error *why)
 		(void)arg;                                                     \
 		return convert(n, version, why);                               \
 	}                                                                      \
-	KHO_COMPONENT_NAMED(slot##n, "slot-" #n, .read = { 1, 1 },             \
-			    .write = { 1, 1 }, .check = check_##n,             \
-			    .can_write = can_write_##n,                        \
-			    .convert = convert_##n)
+	static const struct kho_component_ops slot##n##_ops = { check_##n,     \
+								can_write_##n, \
+								convert_##n }; \
+	KHO_COMPONENT_NAMED(slot##n, "slot-" #n, &slot##n##_ops,               \
+			    .write = { 1, 1 }, .read = { 1, 1 },               \
+			    .flags = KHO_COMPONENT_CHECK |                     \
+				     KHO_COMPONENT_CAN_WRITE |                 \
+				     KHO_COMPONENT_CONVERT)
 
 SLOT(0);
 SLOT(1);

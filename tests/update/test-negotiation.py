@@ -20,7 +20,8 @@ from harness import Service, alive, diag, equal, wait_for
 KHO, PEER = sys.argv[1:]
 SLOTS, NAMES = 6, ['apple', 'birch', 'cedar', 'daisy', 'elder', 'fern']
 STRUCTURE, OPTIONAL = 1, 2
-NOTE = struct.Struct('<III4s I IIII 24s 192s ???B')
+NOTE = struct.Struct('<III4s 24s IIII 192s I')
+CALLBACKS = 8 | 16 | 32
 
 with open(PEER, 'rb') as f:
     ELF = f.read()
@@ -39,14 +40,13 @@ def program(name, *components):
         mark = b'slot-%d'.ljust(24 + 2, b'\0') % slot
         at = -1
         while (at := elf.find(mark[:24], at + 1)) >= 0:
-            note = NOTE.unpack_from(elf, at - 36) if at >= 36 else [0]
-            if note[:4] == (4, NOTE.size - 16, 2, b'KHO\0'):
+            note = NOTE.unpack_from(elf, at - 16) if at >= 16 else [0]
+            if note[:4] == (4, NOTE.size - 16, 1, b'KHO\0'):
                 break
         assert at >= 0, f'slot {slot} has no note'
         deps = b''.join(d.encode().ljust(24, b'\0') for d in c['deps'])
-        NOTE.pack_into(elf, at - 36, *note[:4], c['flags'], *c['write'],
-                       *c['read'], c['name'].encode(), deps, True, True, True,
-                       0)
+        NOTE.pack_into(elf, at - 16, *note[:4], c['name'].encode(),
+                       *c['write'], *c['read'], deps, c['flags'] | CALLBACKS)
     path = f'{FOLDER}/{name}'
     # A running program's file cannot be written to.
     if os.path.exists(path):

@@ -68,9 +68,9 @@ static void add_entry(struct table *table, const struct kho_manifest *manifest,
 	add_word(&has, desc->flags & KHO_COMPONENT_STRUCTURE, "structure");
 	add_word(&has, desc->flags & KHO_COMPONENT_OPTIONAL, "optional");
 	add_word(&has, desc->flags & KHO_COMPONENT_HANDLER, "handler");
-	add_word(&has, desc->check, "check");
-	add_word(&has, desc->can_write, "can_write");
-	add_word(&has, desc->convert, "convert");
+	add_word(&has, desc->flags & KHO_COMPONENT_CHECK, "check");
+	add_word(&has, desc->flags & KHO_COMPONENT_CAN_WRITE, "can_write");
+	add_word(&has, desc->flags & KHO_COMPONENT_CONVERT, "convert");
 	table_cell(table, NULL, "%s", desc->name);
 	table_cell(table, NULL, "%s",
 		   range_text(&desc->write, text, sizeof(text)));

@@ -8,8 +8,8 @@
  * ``.note.kho``, one note per component. A state says which versions it
  * contains in the ``compatible`` properties of its state tree.
  *
- * This header is a contract. A change of any layout here needs a new
- * KHO_NOTE_COMPONENT type; readers keep understanding the old one.
+ * This header is a contract. A change of any layout here needs a new type of
+ * note; readers keep understanding the old one.
  */
 #ifndef KHO_ABI_COMPAT_H
 #define KHO_ABI_COMPAT_H
@@ -36,7 +36,7 @@
 /* The manifest note. */
 #define KHO_NOTE_SECTION ".note.kho"
 #define KHO_NOTE_OWNER "KHO"
-#define KHO_NOTE_COMPONENT 2
+#define KHO_NOTE_COMPONENT 1
 
 /**
  * KHO_COMPONENT_STRUCTURE - flag of a component that is a building block: it
@@ -56,6 +56,25 @@
  */
 #define KHO_COMPONENT_HANDLER (1u << 2)
 
+/**
+ * KHO_COMPONENT_CHECK - flag of a component that looks into what comes in before
+ * it is restored.
+ */
+#define KHO_COMPONENT_CHECK (1u << 3)
+
+/**
+ * KHO_COMPONENT_CAN_WRITE - flag of a component that may not be able to write what
+ * there is in every version of its write range.
+ */
+#define KHO_COMPONENT_CAN_WRITE (1u << 4)
+
+/**
+ * KHO_COMPONENT_CONVERT - flag of a component that rewrites what is there into
+ * another version that it writes; without, a handover leaves it in the version
+ * that it has. Who writes several versions has it.
+ */
+#define KHO_COMPONENT_CONVERT (1u << 5)
+
 /** KHO_HANDLER_COMPATIBLE_SIZE - bytes of that, its NUL included. */
 #define KHO_HANDLER_COMPATIBLE_SIZE 48
 
@@ -71,36 +90,22 @@ struct kho_range {
 
 /**
  * struct kho_component_desc - what a component says of itself
- * @flags: KHO_COMPONENT_* bits; unknown bits are refused
+ * @name: its name, NUL padded
  * @write: versions it can write
  * @read: versions it can read
- * @name: its name, NUL padded
  * @deps: names of its direct dependencies, NUL padded; the first empty one
  *        ends the list
- * @check: a byte, 1: it looks into what comes in before it is restored
- * @can_write: a byte, 1: whether it can write a version depends on what there
- *             is to be written
- * @convert: a byte, 1: it rewrites what is there into another version that it
- *           writes; without, a handover leaves it in the version that it has
- * @reserved: 0
+ * @flags: KHO_COMPONENT_* bits; unknown bits are refused
  *
- * The descriptor of a manifest note; little endian. A note of type 1 has the
- * fields up to @deps; there, who writes several versions has @convert.
+ * The descriptor of a manifest note; little endian.
  */
 struct kho_component_desc {
-	uint32_t flags;
+	char name[KHO_TOKEN_NAME_SIZE];
 	struct kho_range write;
 	struct kho_range read;
-	char name[KHO_TOKEN_NAME_SIZE];
 	char deps[KHO_DEPS_MAX][KHO_TOKEN_NAME_SIZE];
-	_Bool check;
-	_Bool can_write;
-	_Bool convert;
-	uint8_t reserved;
+	uint32_t flags;
 };
-
-/** KHO_COMPONENT_DESC_V1_SIZE - bytes of the descriptor of a note of type 1. */
-#define KHO_COMPONENT_DESC_V1_SIZE 236
 
 /**
  * struct kho_component_note - an ELF note that holds a component

@@ -12,8 +12,8 @@
 
 #include "arena/radix/radix.h"
 
-KHO_COMPONENT(radix, .read = { 1, KHO_RADIX_VERSION },
-	      .write = { 1, KHO_RADIX_VERSION },
+KHO_COMPONENT(radix, .write = { 1, KHO_RADIX_VERSION },
+	      .read = { 1, KHO_RADIX_VERSION },
 	      .flags = KHO_COMPONENT_STRUCTURE);
 
 static bool too_wide(const struct kho_radix *radix, uint64_t key)

@@ -25,10 +25,14 @@ static int can_write(struct kho *kho, uint32_t version, void *arg,
 static int convert(struct kho *kho, uint32_t version, void *arg,
 		   struct kho_error *why);
 
-KHO_COMPONENT(block, .read = { 1, KHO_BLOCK_VERSION },
-	      .write = { 1, KHO_BLOCK_VERSION },
-	      .flags = KHO_COMPONENT_STRUCTURE, .can_write = can_write,
-	      .convert = convert);
+static const struct kho_component_ops block_ops = {
+	.can_write = can_write,
+	.convert = convert,
+};
+KHO_COMPONENT_OPS(block, &block_ops, .write = { 1, KHO_BLOCK_VERSION },
+		  .read = { 1, KHO_BLOCK_VERSION },
+		  .flags = KHO_COMPONENT_STRUCTURE | KHO_COMPONENT_CAN_WRITE |
+			   KHO_COMPONENT_CONVERT);
 
 /* Blocks in the first segment of the index; enough segments for all phys. */
 #define SEGMENT_SHIFT 4

@@ -10,8 +10,8 @@
 #include "arena/arena.h"
 #include "data/kmalloc/private.h"
 
-KHO_COMPONENT(kmalloc, .read = { 1, KHO_KMALLOC_VERSION },
-	      .write = { 1, KHO_KMALLOC_VERSION },
+KHO_COMPONENT(kmalloc, .write = { 1, KHO_KMALLOC_VERSION },
+	      .read = { 1, KHO_KMALLOC_VERSION },
 	      .flags = KHO_COMPONENT_STRUCTURE);
 
 /* A slab of 16 pages holds 31 objects of half a page: 3 % for the header. */

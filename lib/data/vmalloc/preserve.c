@@ -15,10 +15,14 @@ static int can_write(struct kho *kho, uint32_t version, void *arg,
 static int convert(struct kho *kho, uint32_t version, void *arg,
 		   struct kho_error *why);
 
-KHO_COMPONENT(vmalloc, .read = { 1, KHO_VMALLOC_VERSION },
-	      .write = { 1, KHO_VMALLOC_VERSION },
-	      .flags = KHO_COMPONENT_STRUCTURE, .can_write = can_write,
-	      .convert = convert);
+static const struct kho_component_ops vmalloc_ops = {
+	.can_write = can_write,
+	.convert = convert,
+};
+KHO_COMPONENT_OPS(vmalloc, &vmalloc_ops, .write = { 1, KHO_VMALLOC_VERSION },
+		  .read = { 1, KHO_VMALLOC_VERSION },
+		  .flags = KHO_COMPONENT_STRUCTURE | KHO_COMPONENT_CAN_WRITE |
+			   KHO_COMPONENT_CONVERT);
 
 /* An area is complete: from now on it can be converted. */
 void area_add(struct kho_vmalloc *area)

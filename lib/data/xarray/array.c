@@ -7,8 +7,8 @@
 
 #include "data/xarray/private.h"
 
-KHO_COMPONENT(xarray, .read = { 1, KHO_XARRAY_VERSION },
-	      .write = { 1, KHO_XARRAY_VERSION }, .deps = { "kmalloc" },
+KHO_COMPONENT(xarray, .write = { 1, KHO_XARRAY_VERSION },
+	      .read = { 1, KHO_XARRAY_VERSION }, .deps = { "kmalloc" },
 	      .flags = KHO_COMPONENT_STRUCTURE);
 
 /* The volatile side of an array that has no head yet. */
