@@ -15,6 +15,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho_arena_view;
 
 /**
@@ -64,5 +68,9 @@ const struct kho_mem *kho_arena_view_mem(const struct kho_arena_view *view);
 
 /** kho_arena_view_close() - close it; NULL is allowed. */
 void kho_arena_view_close(struct kho_arena_view *view);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -25,6 +25,10 @@
 #include <kho/check.h>
 #include <kho/error.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /**
  * struct kho - an attached arena
  *
@@ -133,5 +137,9 @@ int kho_arena_fd(const struct kho *kho);
  * No other thread may be using @kho.
  */
 void kho_close(struct kho *kho);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -51,6 +51,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho;
 
 /**
@@ -264,5 +268,9 @@ int kho_block_walk(const struct kho_mem *mem, uint32_t version,
 		   int (*entry)(const void *entry, size_t size, uint64_t index,
 				void *arg),
 		   void *arg, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -23,6 +23,10 @@
 #include <kho/manifest.h>
 #include <kho/profile.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /**
  * enum kho_verdict - of one component
  * @KHO_OK: readable, in the writer's best version
@@ -221,5 +225,9 @@ void kho_report_summary(const struct kho_report *report, char *buf,
 
 /** kho_report_free() - free a report; NULL is allowed. */
 void kho_report_free(struct kho_report *report);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

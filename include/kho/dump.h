@@ -24,6 +24,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho_dump;
 
 /**
@@ -181,5 +185,9 @@ int kho_dump_find(struct kho_dump *core,
  */
 int kho_dump_root(struct kho_dump *core, uint64_t phys,
 		  struct kho_dump_root *root, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,6 +9,10 @@
 #ifndef KHO_ERROR_H
 #define KHO_ERROR_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** KHO_ERROR_SIZE - bytes of an error's text, its NUL included. */
 #define KHO_ERROR_SIZE 512
 
@@ -34,5 +38,9 @@ struct kho_error {
  */
 int kho_fail(struct kho_error *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -14,6 +14,10 @@
 #include <kho/abi/fdnames.h>
 #include <kho/error.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** KHO_FDNAME_ARENA - name of the file that is the arena. */
 #define KHO_FDNAME_ARENA "kho-arena"
 
@@ -67,5 +71,9 @@ int kho_fdnames_save(int session, uint64_t token, struct kho_named_file *files,
  */
 int kho_fdnames_load(int session, uint64_t token, struct kho_named_file **files,
 		     size_t *n, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -22,6 +22,10 @@
 
 #include <kho/check.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /**
  * struct kho_fleet - manifests, in classes
  *
@@ -45,7 +49,7 @@ void kho_fleet_free(struct kho_fleet *fleet);
  * kho_fleet_add() - add a manifest
  * @fleet: to it
  * @manifest: stays the caller's; the first of its class must outlive the fleet
- * @class: index of its class, from 0 in the order in which they came; may be
+ * @index: index of its class, from 0 in the order in which they came; may be
  *         NULL
  *
  * Two manifests are in one class when all their components have equal
@@ -54,14 +58,14 @@ void kho_fleet_free(struct kho_fleet *fleet);
  * Return: 0; -ENOMEM.
  */
 int kho_fleet_add(struct kho_fleet *fleet, const struct kho_manifest *manifest,
-		  size_t *class);
+		  size_t *index);
 
 /** kho_fleet_classes() - how many classes there are. */
 size_t kho_fleet_classes(const struct kho_fleet *fleet);
 
 /** kho_fleet_manifest() - the first manifest that was added to a class. */
 const struct kho_manifest *kho_fleet_manifest(const struct kho_fleet *fleet,
-					      size_t class);
+					      size_t index);
 
 /**
  * struct kho_fleet_answer - how a handover would come out
@@ -126,5 +130,9 @@ struct kho_fleet_plan {
 int kho_fleet_plan(const struct kho_fleet *fleet, size_t from, size_t to,
 		   const struct kho_fleet_answer *first,
 		   struct kho_fleet_plan *plan);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -25,6 +25,10 @@
 #include <kho/error.h>
 #include <kho/manifest.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** KHO_IMAGE_MAX - bytes that a packed kernel has at most when unpacked. */
 #define KHO_IMAGE_MAX (512u << 20)
 
@@ -72,5 +76,9 @@ int kho_target_open(const char *path, struct kho_manifest **manifest,
  */
 int kho_manifest_running(const char *root, struct kho_manifest **manifest,
 			 struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -43,6 +43,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho;
 
 /**
@@ -225,5 +229,9 @@ struct kho_kmem_stats {
  */
 int kho_kmem_verify(const struct kho_mem *mem, uint64_t phys,
 		    struct kho_kmem_stats *stats, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -15,6 +15,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /**
  * struct kho_linux_metadata - which kernel it was
  * @release: of the kernel that hands over, NUL-terminated
@@ -71,5 +75,9 @@ int kho_linux_regions(const struct kho_mem *mem, uint64_t phys, uint64_t size,
 		      int (*region)(const struct kho_linux_region *region,
 				    void *arg),
 		      void *arg, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -22,6 +22,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /**
  * enum luo_part - what pages of a state are for
  * @LUO_PART_SESSIONS: blocks of sessions
@@ -255,5 +259,9 @@ void luo_memfd_free(struct luo_memfd *memfd);
 int luo_memfd_contents(const struct kho_mem *mem, const struct luo_memfd *memfd,
 		       int (*bytes)(const void *bytes, size_t len, void *arg),
 		       void *arg, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

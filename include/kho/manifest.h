@@ -21,6 +21,10 @@
 #include <kho/abi/compat.h>
 #include <kho/error.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /**
  * struct kho_manifest_entry - one component
  * @desc: name, ranges, flags and dependencies
@@ -153,5 +157,9 @@ int kho_manifest_parse(const char *text, size_t len, const char *where,
 
 /** kho_manifest_free() - free a manifest; NULL is allowed. */
 void kho_manifest_free(struct kho_manifest *manifest);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

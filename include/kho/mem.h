@@ -15,6 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /**
  * struct kho_mem - a view of memory
  * @read: copies @len bytes at @phys to @buf; returns 0 or -EFAULT when any of
@@ -69,5 +73,9 @@ struct kho_mem_array {
  */
 struct kho_mem_array kho_mem_array(const void *data, size_t len, uint64_t base,
 				   unsigned int page_shift);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

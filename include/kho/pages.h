@@ -21,6 +21,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho;
 
 /**
@@ -206,5 +210,9 @@ struct kho_pages_info {
 
 /** kho_pages_info() - count what is in the arena; thread-safe. */
 void kho_pages_info(struct kho *kho, struct kho_pages_info *info);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

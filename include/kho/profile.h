@@ -21,6 +21,10 @@
 #include <kho/abi/compat.h>
 #include <kho/error.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** KHO_PROFILE_NAME_SIZE - bytes of a profile's name, its NUL included. */
 #define KHO_PROFILE_NAME_SIZE 64
 
@@ -43,7 +47,7 @@ struct kho_pin {
 struct kho_profile {
 	char name[KHO_PROFILE_NAME_SIZE];
 	size_t n;
-	struct kho_pin pins[];
+	__extension__ struct kho_pin pins[];
 };
 
 /**
@@ -88,5 +92,9 @@ char *kho_profile_json(const struct kho_profile *profile);
  * Return: the version; 0 when it is not pinned.
  */
 uint32_t kho_profile_pin(const struct kho_profile *profile, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -40,6 +40,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho;
 
 /**
@@ -275,5 +279,9 @@ int kho_radix_verify(const struct kho_mem *mem, uint64_t root,
  */
 int kho_radix_stats(const struct kho_radix *radix,
 		    struct kho_radix_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

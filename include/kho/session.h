@@ -20,6 +20,10 @@
 
 #include <kho/error.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** KHO_SESSION_NAME_SIZE - bytes of a session's name, its NUL included. */
 #define KHO_SESSION_NAME_SIZE 64
 
@@ -86,5 +90,9 @@ int kho_session_retrieve_fd(int session, uint64_t token, struct kho_error *err);
  * kho_session_preserve_fd().
  */
 int kho_session_finish(int session, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -17,6 +17,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** KHO_SUBTREE_NAME_SIZE - bytes of a subtree's name, its NUL included. */
 #define KHO_SUBTREE_NAME_SIZE 32
 
@@ -49,7 +53,7 @@ struct kho_state {
 	char compatible[KHO_COMPOSITE_SIZE];
 	uint64_t tracker;
 	size_t n;
-	struct kho_state_subtree subtrees[];
+	__extension__ struct kho_state_subtree subtrees[];
 };
 
 /**
@@ -85,5 +89,9 @@ int kho_state_read(const struct kho_mem *mem, uint64_t fdt, uint64_t size,
  */
 int kho_state_used(const struct kho_mem *mem, const struct kho_state *state,
 		   struct kho_used **used, size_t *n, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

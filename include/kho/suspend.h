@@ -31,6 +31,10 @@
 #include <kho/fdnames.h>
 #include <kho/session.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /**
  * struct kho_suspend_opts - how to suspend; all fields may be 0
  * @to: manifest of the program that will attach after the kexec; NULL: the same
@@ -103,5 +107,9 @@ void kho_resume(struct kho *kho);
  */
 int kho_attach_session(struct kho **kho, int session, uint64_t token,
 		       const struct kho_attach_opts *opts);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

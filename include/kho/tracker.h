@@ -14,6 +14,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** kho_tracker_key() - key of the folio of 2^@order pages at @phys. */
 uint64_t kho_tracker_key(unsigned int page_shift, uint64_t phys,
 			 unsigned int order);
@@ -60,5 +64,9 @@ struct kho_tracker_walk {
 int kho_tracker_walk(const struct kho_mem *mem, uint64_t root,
 		     const struct kho_tracker_walk *walk,
 		     struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -17,6 +17,10 @@
 
 #include <kho/compat.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho;
 
 /**
@@ -124,5 +128,9 @@ int kho_set_version(struct kho *kho, const struct kho_component *component,
  * yet, because what it reaches would be freed; -EROFS.
  */
 int64_t kho_free_unclaimed(struct kho *kho);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -31,6 +31,10 @@
 #include <kho/check.h>
 #include <kho/error.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho;
 
 /** KHO_UPDATE_TIMEOUT - milliseconds a successor gets by default. */
@@ -154,5 +158,9 @@ int kho_remove_fd(struct kho *kho, int fd);
  * Return: the fd; -ENOENT when there is no more.
  */
 int kho_take_fd(struct kho *kho, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

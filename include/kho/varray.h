@@ -35,6 +35,10 @@
 #include <kho/mem.h>
 #include <kho/vmalloc.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho;
 
 /**
@@ -176,5 +180,9 @@ struct kho_varray_stats {
  */
 int kho_varray_verify(const struct kho_mem *mem, uint64_t desc,
 		      struct kho_varray_stats *stats, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

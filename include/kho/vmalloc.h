@@ -55,6 +55,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho;
 
 /**
@@ -297,5 +301,9 @@ int kho_vmalloc_walk(const struct kho_mem *mem, uint64_t desc,
 		     int (*run)(uint64_t offset, uint64_t phys, uint64_t size,
 				void *arg),
 		     void *arg, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -51,6 +51,10 @@
 #include <kho/error.h>
 #include <kho/mem.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct kho;
 struct kho_kmem;
 
@@ -383,5 +387,9 @@ struct kho_xa_stats {
  */
 int kho_xa_verify(const struct kho_mem *mem, uint64_t phys,
 		  struct kho_xa_stats *stats, struct kho_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 """The rules of the tree: test-house.py COMPILER LIBKHO.SO LIBKHO-INSPECT.SO"""
+import concurrent.futures
 import os
 import re
 import shutil
@@ -51,16 +52,29 @@ def spdx():
 
 
 def headers_alone():
-    """every public header compiles alone"""
-    for path in public_headers():
-        header = path.removeprefix('include/')
-        for std in 'c11', 'gnu11':
-            gcc = subprocess.run(
-                [CC, f'-std={std}', '-Wall', '-Wextra', '-Werror', '-Iinclude',
-                 '-fsyntax-only', '-x', 'c', '-'],
-                input=f'#include <{header}>\n', text=True, capture_output=True)
-            if gcc.returncode:
-                yield f'{path}: -std={std}: {gcc.stderr}'
+    """every public header compiles alone, as C and as C++"""
+    def compile_one(path, std):
+        language = 'c++' if '++' in std else 'c'
+        # A header of macros alone leaves nothing, which ISO C forbids.
+        text = f'#include <{path.removeprefix("include/")}>\nextern int some;\n'
+        run = subprocess.run(
+            [CC, f'-std={std}', '-Wall', '-Wextra', '-pedantic', '-Werror',
+             '-Iinclude', '-fsyntax-only', '-x', language, '-'],
+            input=text, text=True, capture_output=True)
+        if run.returncode:
+            return f'{path}: -std={std}: {run.stderr}'
+        if language == 'c++' and path in functions and \
+                'extern "C" {' not in lines(path):
+            return f'{path}: declares functions without extern "C"'
+        return None
+
+    functions = {p for p in public_headers()
+                 if any(re.match(r'\w.*\bkho_\w+\(', line) or
+                        re.match(r'\w.*\bluo_\w+\(', line) for line in lines(p))}
+    jobs = [(p, std) for p in public_headers()
+            for std in ('c11', 'c17', 'c++17', 'c++20')]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from filter(None, pool.map(lambda job: compile_one(*job), jobs))
 
 
 def abi_includes():

@@ -50,7 +50,7 @@ struct kho_fdnames {
 	uint32_t count;
 	uint32_t crc;
 	uint32_t reserved;
-	struct kho_fdnames_entry entries[];
+	__extension__ struct kho_fdnames_entry entries[];
 };
 
 #endif

@@ -63,7 +63,7 @@
  */
 struct kho_vmalloc_chunk {
 	KHO_PTR(struct kho_vmalloc_chunk) next;
-	uint64_t phys[];
+	__extension__ uint64_t phys[];
 };
 
 /**
@@ -112,7 +112,7 @@ struct kho_vmalloc_list {
 	uint16_t order;
 	uint16_t reserved;
 	uint32_t crc;
-	struct kho_vmalloc_run run[];
+	__extension__ struct kho_vmalloc_run run[];
 };
 
 /**
