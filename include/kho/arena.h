@@ -53,9 +53,9 @@ struct kho_arena_info {
  *
  * The arena may be in use; what is read may change at any time.
  *
- * Return: 0; -EBADMSG when it is not an arena, or truncated or damaged;
- * -EPROTONOSUPPORT for a version that is not known; -EINVAL for a page size
- * that is not; -ENOMEM; the errno of the system calls.
+ * Return: 0; -EBADMSG when it is not an arena, or truncated or damaged; -EFBIG
+ * above 16 TiB; -EPROTONOSUPPORT for a version that is not known; -EINVAL for a
+ * page size that is not; -ENOMEM; the errno of the system calls.
  */
 int kho_arena_view(int fd, struct kho_arena_view **view, struct kho_error *err);
 

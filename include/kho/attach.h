@@ -90,8 +90,9 @@ struct kho_attach_opts {
  *
  * Return: 0; -EPROTONOSUPPORT when the upfront check refused, or for an arena
  * format that is not known; as kho_components_check(); -EBUSY when another program has the arena;
- * -EBADMSG for an arena that is truncated or damaged; -EINVAL for a fd that is
- * no memfd, or bad options; -ENOMEM; the errno of the system calls.
+ * -EBADMSG for an arena that is truncated or damaged; -EFBIG for one above 16
+ * TiB; -EINVAL for a fd that is no memfd, or bad options; -ENOMEM; the errno of
+ * the system calls.
  */
 int kho_attach(struct kho **kho, const struct kho_attach_opts *opts);
 

@@ -24,7 +24,7 @@
 #pragma GCC visibility push(hidden)
 
 /* The arena backs, and gives back, memory in steps of this size. */
-#define CHUNK_SHIFT 21
+#define CHUNK_SHIFT KHO_ARENA_CHUNK_SHIFT
 #define CHUNK_SIZE (1ul << CHUNK_SHIFT)
 
 /*
@@ -123,6 +123,14 @@ int arena_lock(int fd, int *own, struct kho_error *err);
 int arena_read_super(int fd, struct kho_arena_super *super,
 		     struct kho_error *err);
 int arena_pick_slot(const struct kho_arena_super *super);
+/* The word at an offset of the superblock, for a number. */
+uint64_t arena_super_word(const struct kho_arena_super *super, size_t offset,
+			  uint32_t number);
+/* Of a superblock that was found good: bytes, handovers. */
+uint64_t arena_super_size(const struct kho_arena_super *super);
+void arena_set_super_size(struct kho_arena_super *super, uint64_t size);
+uint32_t arena_generation(const struct kho *kho);
+void arena_next_generation(struct kho *kho);
 int arena_init(struct kho *kho, struct kho_error *err);
 int arena_map(struct kho *kho, uint64_t max, bool huge, struct kho_error *err);
 int arena_set_writable(struct kho *kho, bool writable);

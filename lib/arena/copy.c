@@ -134,7 +134,7 @@ static int make_copy(int fd, uint64_t end, int *copy, struct kho_error *err)
 		      mmap(NULL, sizeof(*super), PROT_READ | PROT_WRITE,
 			   MAP_SHARED, to, 0);
 	if (super != MAP_FAILED) {
-		super->size = end;
+		arena_set_super_size(super, end);
 		munmap(super, sizeof(*super));
 		*copy = to;
 		return 0;

@@ -34,6 +34,50 @@ static uint32_t slot_crc(const struct kho_arena_slot *slot)
 	return crc32c(slot, offsetof(struct kho_arena_slot, crc));
 }
 
+uint64_t arena_super_word(const struct kho_arena_super *super, size_t offset,
+			  uint32_t number)
+{
+	const uint32_t words[] = { (uint32_t)offset, number };
+	uint32_t crc = crc32c_more(crc32c(super->id, sizeof(super->id)), words,
+				   sizeof(words));
+
+	return (uint64_t)crc << 32 | number;
+}
+
+#define CHUNKS offsetof(struct kho_arena_super, chunks)
+#define GENERATION offsetof(struct kho_arena_super, generation)
+
+uint64_t arena_super_size(const struct kho_arena_super *super)
+{
+	return (super->chunks & UINT32_MAX) << CHUNK_SHIFT;
+}
+
+void arena_set_super_size(struct kho_arena_super *super, uint64_t size)
+{
+	__atomic_store_n(&super->chunks,
+			 arena_super_word(super, CHUNKS,
+					  (uint32_t)(size >> CHUNK_SHIFT)),
+			 __ATOMIC_RELEASE);
+}
+
+uint32_t arena_generation(const struct kho *kho)
+{
+	return (uint32_t)__atomic_load_n(&kho->super->generation,
+					 __ATOMIC_ACQUIRE);
+}
+
+/* The last one there is stays. */
+void arena_next_generation(struct kho *kho)
+{
+	uint32_t generation = arena_generation(kho);
+
+	if (generation < UINT32_MAX)
+		generation++;
+	__atomic_store_n(&kho->super->generation,
+			 arena_super_word(kho->super, GENERATION, generation),
+			 __ATOMIC_RELEASE);
+}
+
 struct kho *arena_new(void)
 {
 	struct kho *kho = calloc(1, sizeof(*kho));
@@ -121,6 +165,7 @@ static int super_check(const struct kho_arena_super *super, uint64_t file_size,
 		       struct kho_error *err)
 {
 	static const struct kho_arena_super zeros;
+	uint64_t size = arena_super_size(super);
 
 	if (!memcmp(super, &zeros, sizeof(zeros)))
 		return kho_fail(err, -EBADMSG,
@@ -144,15 +189,26 @@ static int super_check(const struct kho_arena_super *super, uint64_t file_size,
 		return kho_fail(err, -EINVAL,
 				"arena: page size 2^%u is not supported: only 4, 16 and 64 KiB are",
 				super->page_shift);
-	if (super->size > file_size)
+	if (super->chunks !=
+	    arena_super_word(super, CHUNKS, (uint32_t)super->chunks))
+		return kho_fail(err, -EBADMSG,
+				"arena: superblock is damaged: the CRC32C of its size is wrong");
+	if (super->generation !=
+	    arena_super_word(super, GENERATION, (uint32_t)super->generation))
+		return kho_fail(err, -EBADMSG,
+				"arena: superblock is damaged: the CRC32C of its generation is wrong");
+	if (!size)
+		return kho_fail(err, -EBADMSG,
+				"arena: superblock is damaged: it has no chunk");
+	if (size > KHO_ARENA_SIZE_MAX)
+		return kho_fail(err, -EFBIG,
+				"arena: %llu bytes are above the limit of 16 TiB",
+				(unsigned long long)size);
+	if (size > file_size)
 		return kho_fail(err, -EBADMSG,
 				"arena: truncated: its superblock says %llu bytes, the file has %llu",
-				(unsigned long long)super->size,
+				(unsigned long long)size,
 				(unsigned long long)file_size);
-	if (super->size == 0 || super->size % CHUNK_SIZE)
-		return kho_fail(err, -EBADMSG,
-				"arena: superblock is damaged: size %llu is not a multiple of %lu",
-				(unsigned long long)super->size, CHUNK_SIZE);
 	return 0;
 }
 
@@ -170,6 +226,9 @@ int arena_read_super(int fd, struct kho_arena_super *super,
 				"arena: fd %d is neither a memfd nor a file",
 				fd);
 	n = pread(fd, super, sizeof(*super), 0);
+	/* Its size as of now: the arena may have grown before it was read. */
+	if (n >= 0 && fstat(fd, &st) < 0)
+		n = -1;
 	if (n < 0)
 		return kho_fail(err, -errno, "arena: cannot read: %s",
 				strerror(errno));
@@ -203,11 +262,12 @@ int arena_init(struct kho *kho, struct kho_error *err)
 
 	super->version = KHO_ARENA_VERSION;
 	super->page_shift = kho->page_shift;
-	super->size = kho_size(kho);
 	if (getrandom(super->id, sizeof(super->id), 0) !=
 	    (ssize_t)sizeof(super->id))
 		return kho_fail(err, -EIO, "arena: getrandom: %s",
 				strerror(errno));
+	arena_set_super_size(super, kho_size(kho));
+	super->generation = arena_super_word(super, GENERATION, 0);
 	super->magic = KHO_ARENA_MAGIC;
 	super->crc = super_crc(super);
 	return 0;
@@ -289,12 +349,19 @@ void arena_del_mapping(struct kho *kho, struct mapping *mapping)
 	pthread_mutex_unlock(&kho->mappings.lock);
 }
 
-/* Grow the file. What is added has no memory yet. */
+/*
+ * Grow the file. What is added has no memory yet. It may be that long already,
+ * by a program that was killed before it could say so.
+ */
 int arena_resize(struct kho *kho, uint64_t size)
 {
-	if (ftruncate(kho->fd, (off_t)size) < 0)
+	struct stat st;
+
+	if (fstat(kho->fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size < size && ftruncate(kho->fd, (off_t)size) < 0)
 		return errno == EFBIG || errno == EINVAL ? -ENOSPC : -errno;
-	__atomic_store_n(&kho->super->size, size, __ATOMIC_RELEASE);
+	arena_set_super_size(kho->super, size);
 	__atomic_store_n(&kho->size, size, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -378,9 +445,9 @@ int kho_arena_view_info(const struct kho_arena_view *view,
 	*info = (struct kho_arena_info){
 		.version = super.version,
 		.page_shift = super.page_shift,
-		.size = super.size,
+		.size = arena_super_size(&super),
 		.file_size = (uint64_t)st.st_size,
-		.generation = super.generation,
+		.generation = (uint32_t)super.generation,
 	};
 	memcpy(info->id, super.id, sizeof(info->id));
 	slot = arena_pick_slot(&super);

@@ -40,6 +40,9 @@ struct page {
 	uint8_t flags;
 };
 
+_Static_assert(KHO_ARENA_SIZE_MAX >> KHO_ARENA_PAGE_SHIFT_4K <= 1ull << 32,
+	       "a page frame number has 32 bits");
+
 /* The page allocator's own state: volatile, rebuilt from the tracker. */
 struct pages {
 	pthread_mutex_t lock;

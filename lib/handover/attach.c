@@ -22,15 +22,14 @@
 
 #include "handover/private.h"
 
-/* A page frame number has 32 bits in the allocator's lists. */
-#define ARENA_SIZE_MAX (1ull << 44)
-
 static uint64_t default_max_size(void)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	uint64_t max = pages > 0 && size > 0 ?
+			       (uint64_t)pages * (uint64_t)size :
+			       1ull << 32;
 
-	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size :
-				       1ull << 32;
+	return max < KHO_ARENA_SIZE_MAX ? max : KHO_ARENA_SIZE_MAX;
 }
 
 /* The upfront check: what is looked into. */
@@ -85,8 +84,8 @@ static int check_upfront(struct kho *kho, struct upfront *upfront,
 
 	ret = kho_manifest_self(&self);
 	if (!ret) {
-		snprintf(from, sizeof(from), "arena generation %llu",
-			 (unsigned long long)kho->super->generation);
+		snprintf(from, sizeof(from), "arena generation %u",
+			 arena_generation(kho));
 		ret = kho_check_state(upfront->used, upfront->n_used, from,
 				      NULL, self, &opts, report);
 		kho_manifest_free(self);
@@ -159,7 +158,7 @@ static int check_opts(const struct kho_attach_opts *opts, struct kho_error *err)
 		return kho_fail(err, -EINVAL,
 				"arena: page size 2^%u is not supported: only 4, 16 and 64 KiB are",
 				shift);
-	if (opts->max_size > ARENA_SIZE_MAX)
+	if (opts->max_size > KHO_ARENA_SIZE_MAX)
 		return kho_fail(err, -EINVAL,
 				"arena: max_size %llu is above the limit of 16 TiB",
 				(unsigned long long)opts->max_size);
@@ -203,7 +202,7 @@ static int attach_to(struct kho *kho, const struct kho_attach_opts *opts,
 	} else {
 		ret = arena_read_super(kho->fd, &super, err);
 		kho->page_shift = super.page_shift;
-		kho->size = super.size;
+		kho->size = arena_super_size(&super);
 		kho->stage = KHO_RESTORING;
 	}
 	if (ret)
@@ -478,8 +477,7 @@ static int take_over(struct kho *kho)
 
 	if (ret)
 		return ret;
-	__atomic_store_n(&kho->super->generation, kho->super->generation + 1,
-			 __ATOMIC_RELEASE);
+	arena_next_generation(kho);
 	__atomic_store_n(&kho->stage, KHO_SERVING, __ATOMIC_RELEASE);
 	/* Without memory for it, the next start needs consent once more. */
 	tree_take_over(kho);
@@ -533,7 +531,7 @@ int kho_ready(struct kho *kho)
 
 uint64_t kho_generation(const struct kho *kho)
 {
-	return __atomic_load_n(&kho->super->generation, __ATOMIC_ACQUIRE);
+	return arena_generation(kho);
 }
 
 int kho_arena_fd(const struct kho *kho)

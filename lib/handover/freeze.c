@@ -86,8 +86,8 @@ static int check(struct kho *kho, const struct kho_manifest *writer,
 	if (through)
 		add_used(&used[n + 1], "the handover", through,
 			 kho_component_find(through)->desc->write.max);
-	snprintf(from, sizeof(from), "arena generation %llu",
-		 (unsigned long long)kho->super->generation);
+	snprintf(from, sizeof(from), "arena generation %u",
+		 arena_generation(kho));
 	ret = kho_check_state(used, n + (through ? 2 : 1), from, writer, to,
 			      opts, report);
 	free(used);

@@ -15,6 +15,7 @@
 #include <kho/pages.h>
 #include <kho/tree.h>
 
+#include "arena/arena.h"
 #include "base/crc32c.h"
 #include "sparse.h"
 
@@ -35,6 +36,11 @@ static void fix_checksums(int fd)
 	if (pread(fd, &super, sizeof(super), 0) != sizeof(super))
 		abort();
 	super.crc = crc32c(&super, offsetof(struct kho_arena_super, crc));
+	super.chunks = arena_super_word(&super, offsetof(typeof(super), chunks),
+					(uint32_t)super.chunks);
+	super.generation = arena_super_word(&super,
+					    offsetof(typeof(super), generation),
+					    (uint32_t)super.generation);
 	for (int i = 0; i < KHO_ARENA_SLOTS; i++)
 		super.slot[i].crc =
 			crc32c(&super.slot[i],

@@ -16,6 +16,7 @@
 #include <kho/tree.h>
 
 #include "arena.h"
+#include "arena/arena.h"
 #include "base/crc32c.h"
 
 #define MIB (1ul << 20)
@@ -38,6 +39,17 @@ KHO_COMPONENT_OPS(app, &ops, .write = { 1, 3 }, .read = { 1, 3 },
 		  .deps = { "leaf" }, .flags = KHO_COMPONENT_CONVERT);
 
 static struct kho_error why;
+
+/* Memory comes when it is touched, and not before. */
+static bool no_fallocate;
+
+int __real_fallocate64(int fd, int mode, off_t offset, off_t len);
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len);
+
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len)
+{
+	return no_fallocate ? 0 : __real_fallocate64(fd, mode, offset, len);
+}
 
 static int try_attach(struct kho **kho, int fd, struct kho_report **report)
 {
@@ -298,12 +310,21 @@ static void damaged_superblocks(void **state)
 	put_super(fd, &super);
 	refused(fd, -EINVAL, "page size 2^13");
 	super = good;
-	super.size = 4 * MIB;
+	arena_set_super_size(&super, 4 * MIB);
 	put_super(fd, &super);
 	refused(fd, -EBADMSG, "truncated: its superblock says 4194304");
-	super.size = 5000;
+	arena_set_super_size(&super, 0);
 	put_super(fd, &super);
-	refused(fd, -EBADMSG, "not a multiple");
+	refused(fd, -EBADMSG, "no chunk");
+	/* A number of another arena, or of another place. */
+	super = good;
+	super.id[3] ^= 1;
+	put_super(fd, &super);
+	refused(fd, -EBADMSG, "CRC32C of its size");
+	super = good;
+	super.generation = super.chunks;
+	put_super(fd, &super);
+	refused(fd, -EBADMSG, "CRC32C of its generation");
 	super = good;
 	super.id[3] ^= 1;
 	assert_int_equal(pwrite(fd, &super, sizeof(super), 0), sizeof(super));
@@ -436,6 +457,9 @@ static void every_byte(void **state)
 						       NULL))) {
 				assert_true(strnlen(blob, 4096) <= 5);
 			}
+			/* Nothing counts there that no check covers. */
+			if (at < (off_t)offsetof(struct kho_arena_super, slot))
+				assert_null(kho);
 			kho_close(kho);
 			assert_int_equal(pwrite(fd, &good, 1, at), 1);
 		}
@@ -510,11 +534,79 @@ static void bad_options(void **state)
 	opts.page_shift = 0;
 	opts.max_size = UINT64_MAX;
 	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
+	opts.max_size = KHO_ARENA_SIZE_MAX + 1;
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
 	opts.max_size = 0;
 	opts.flags = 8;
 	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
 	opts.flags = KHO_ARENA_HUGE;
 	assert_int_equal(kho_attach_fd(&kho, fd, &opts), 0);
+	kho_close(kho);
+	close(fd);
+}
+
+/* A program that was killed when it had grown the file, and had not said so. */
+static void killed_while_growing(void **state)
+{
+	int fd = make_arena();
+	struct kho *kho;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 32 * MIB), 0);
+	kho = attach(fd);
+	assert_int_equal(pages_info(kho).total << 12, 2 * MIB);
+	assert_int_equal(kho_ready(kho), 0);
+	while (kho_alloc_preserve(kho, 65536))
+		n++;
+	assert_int_equal(errno, ENOSPC);
+	assert_true(n > 1000);
+	assert_int_equal(pages_info(kho).total << 12, 64 * MIB);
+	kho_close(kho);
+	kho_close(attach(fd));
+	close(fd);
+}
+
+/*
+ * An arena of 16 TiB, the largest, all address space: the pages at its end are
+ * told apart and survive. One chunk more is refused.
+ */
+static void largest(void **state)
+{
+	uint64_t size = KHO_ARENA_SIZE_MAX, at[2] = { 0 };
+	struct kho_arena_super super;
+	int fd = copy_arena();
+	struct kho *kho;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)(size + CHUNK_SIZE)), 0);
+	assert_int_equal(pread(fd, &super, sizeof(super), 0), sizeof(super));
+	arena_set_super_size(&super, size + CHUNK_SIZE);
+	put_super(fd, &super);
+	assert_int_equal(try_attach(&kho, fd, NULL), -EFBIG);
+	assert_non_null(strstr(why.text, "above the limit of 16 TiB"));
+	arena_set_super_size(&super, size);
+	put_super(fd, &super);
+	kho = attach(fd);
+	assert_int_equal(kho_ready(kho), 0);
+	no_fallocate = true;
+	for (int i = 0; i < 2; i++) {
+		uint64_t *folio = kho_alloc_folio(kho, 18);
+
+		assert_non_null(folio);
+		at[i] = *folio = kho_phys(kho, folio);
+		assert_int_equal(at[i], size - ((uint64_t)(i + 1) << 30));
+		assert_int_equal(kho_preserve_folio(kho, folio), 0);
+	}
+	no_fallocate = false;
+	kho_close(kho);
+	kho = attach(fd);
+	for (int i = 0; i < 2; i++) {
+		uint64_t *folio = kho_restore_folio(kho, at[i]);
+
+		assert_non_null(folio);
+		assert_int_equal(*folio, at[i]);
+	}
 	kho_close(kho);
 	close(fd);
 }
@@ -627,6 +719,8 @@ int main(void)
 		cmocka_unit_test(one_at_a_time),
 		cmocka_unit_test(upfront_check_refuses),
 		cmocka_unit_test(bad_options),
+		cmocka_unit_test(killed_while_growing),
+		cmocka_unit_test(largest),
 		cmocka_unit_test(no_memory_to_grow),
 		cmocka_unit_test(killed_while_publishing),
 	};

@@ -9,6 +9,13 @@
  * CRC, and last the sequence number, so that a program that is killed between
  * any two instructions leaves the old root or the new one.
  *
+ * The numbers that change while the arena lives, @chunks and @generation, are
+ * words that carry their own check, so that one store changes both: bits 31:0
+ * are the number, bits 63:32 the CRC32C of @id, of the word's offset in the
+ * superblock, and of the number, both 32 bits. The file grows before @chunks
+ * says so: a program that is killed in between leaves a file that is longer
+ * than needed, and whoever grows it next leaves it that long.
+ *
  * Only what the tracker preserves, the tracker's nodes and page 0 are
  * meaningful; every other page is free.
  *
@@ -29,6 +36,12 @@
 #define KHO_ARENA_PAGE_SHIFT_4K 12
 #define KHO_ARENA_PAGE_SHIFT_16K 14
 #define KHO_ARENA_PAGE_SHIFT_64K 16
+
+/** KHO_ARENA_CHUNK_SHIFT - an arena is made of chunks of 2 MiB. */
+#define KHO_ARENA_CHUNK_SHIFT 21
+
+/** KHO_ARENA_SIZE_MAX - no arena is larger: 16 TiB. */
+#define KHO_ARENA_SIZE_MAX 0x100000000000ull
 
 #define KHO_ARENA_ID_SIZE 16
 #define KHO_ARENA_SLOTS 2
@@ -57,8 +70,8 @@ struct kho_arena_slot {
  * @id: random, given at creation, never changed
  * @reserved: 0
  * @crc: CRC32C of the fields above
- * @size: bytes of the file that may be used; the file is never shorter
- * @generation: handovers that this arena has survived
+ * @chunks: word: how many may be used; the file is never shorter
+ * @generation: word: handovers that this arena has survived
  * @slot: the roots
  */
 struct kho_arena_super {
@@ -68,7 +81,7 @@ struct kho_arena_super {
 	uint8_t id[KHO_ARENA_ID_SIZE];
 	uint32_t reserved;
 	uint32_t crc;
-	uint64_t size;
+	uint64_t chunks;
 	uint64_t generation;
 	struct kho_arena_slot slot[KHO_ARENA_SLOTS];
 };
