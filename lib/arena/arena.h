@@ -131,6 +131,8 @@ uint64_t arena_super_size(const struct kho_arena_super *super);
 void arena_set_super_size(struct kho_arena_super *super, uint64_t size);
 uint32_t arena_generation(const struct kho *kho);
 void arena_next_generation(struct kho *kho);
+/* From then on nobody can take away what has been checked. */
+int arena_seal(int fd, struct kho_error *err);
 int arena_init(struct kho *kho, struct kho_error *err);
 int arena_map(struct kho *kho, uint64_t max, bool huge, struct kho_error *err);
 int arena_set_writable(struct kho *kho, bool writable);

@@ -273,6 +273,22 @@ int arena_init(struct kho *kho, struct kho_error *err)
 	return 0;
 }
 
+int arena_seal(int fd, struct kho_error *err)
+{
+	int failed = fcntl(fd, F_ADD_SEALS, ARENA_SEALS) < 0 ? errno : 0;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (!(seals & F_SEAL_SHRINK))
+		return kho_fail(err, -EINVAL,
+				"arena: cannot be sealed against shrinking: %s",
+				strerror(failed));
+	if (seals & (F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+		return kho_fail(err, -EINVAL,
+				"arena: sealed against %s: copy it into a new memfd",
+				seals & F_SEAL_GROW ? "growing" : "writing");
+	return 0;
+}
+
 /*
  * Map all the address space that the arena may ever need, so that pointers
  * stay valid while the file grows. Beyond the file's end nothing may be
@@ -283,11 +299,6 @@ int arena_map(struct kho *kho, uint64_t max, bool huge, struct kho_error *err)
 	int prot = PROT_READ | (kho->cold ? PROT_WRITE : 0);
 	void *base;
 
-	if (fcntl(kho->fd, F_ADD_SEALS, ARENA_SEALS) < 0 &&
-	    (fcntl(kho->fd, F_GET_SEALS) & F_SEAL_SHRINK) == 0)
-		return kho_fail(err, -EINVAL,
-				"arena: cannot be sealed against shrinking: %s",
-				strerror(errno));
 	base = mmap(NULL, max, prot, MAP_SHARED | MAP_NORESERVE, kho->fd, 0);
 	if (base == MAP_FAILED)
 		return kho_fail(err, -errno,

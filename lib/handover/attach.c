@@ -171,12 +171,30 @@ static int check_opts(const struct kho_attach_opts *opts, struct kho_error *err)
 /* An empty memfd is a new arena: give it its first chunk of memory. */
 static int start_file(int fd, struct kho_error *err)
 {
+	int ret = arena_seal(fd, err);
+
+	if (ret)
+		return ret;
 	if (ftruncate(fd, CHUNK_SIZE) == 0 &&
 	    fallocate(fd, 0, 0, CHUNK_SIZE) == 0)
 		return 0;
 	return kho_fail(err, -errno,
 			"arena: no memory for its first %lu bytes: %s",
 			CHUNK_SIZE, strerror(errno));
+}
+
+/*
+ * What is no arena is refused before it gets seals; but what counts is what it
+ * says when nobody can shrink it any more.
+ */
+static int check_file(int fd, struct kho_arena_super *super,
+		      struct kho_error *err)
+{
+	int ret = arena_read_super(fd, super, err);
+
+	if (!ret)
+		ret = arena_seal(fd, err);
+	return ret ? ret : arena_read_super(fd, super, err);
 }
 
 /*
@@ -200,7 +218,7 @@ static int attach_to(struct kho *kho, const struct kho_attach_opts *opts,
 		kho->size = CHUNK_SIZE;
 		kho->stage = KHO_SERVING;
 	} else {
-		ret = arena_read_super(kho->fd, &super, err);
+		ret = check_file(kho->fd, &super, err);
 		kho->page_shift = super.page_shift;
 		kho->size = arena_super_size(&super);
 		kho->stage = KHO_RESTORING;

@@ -100,6 +100,21 @@ static uint32_t checksum(int fd)
 	return crc;
 }
 
+/* Somebody who shares the arena cuts it short after a look at its size. */
+static int shrink_after;
+
+int __real_fstat64(int fd, struct stat *st);
+int __wrap_fstat64(int fd, struct stat *st);
+
+int __wrap_fstat64(int fd, struct stat *st)
+{
+	int ret = __real_fstat64(fd, st);
+
+	if (shrink_after && --shrink_after == 0)
+		(void)!ftruncate(fd, 4096);
+	return ret;
+}
+
 /* Attaching is refused with this error and text, and changes nothing. */
 static void refused(int fd, int code, const char *text)
 {
@@ -352,6 +367,57 @@ static void damaged_superblocks(void **state)
 	assert_int_equal(ftruncate(fd, MIB), 0);
 	refused(fd, -EBADMSG, "truncated");
 	close(fd);
+}
+
+/* At whatever moment it is cut short, it is refused or too late. */
+static void shrunk_while_attaching(void **state)
+{
+	int refusals = 0, n;
+
+	(void)state;
+	for (n = 1;; n++) {
+		int fd = copy_arena();
+		struct kho *kho = NULL;
+
+		shrink_after = n;
+		if (try_attach(&kho, fd, NULL)) {
+			assert_non_null(strstr(why.text, "truncated"));
+			refusals++;
+		} else {
+			assert_string_equal(kho_subtree(kho, "app", NULL, NULL),
+					    "hello");
+			assert_int_equal(arena_size(fd), 2 * MIB);
+		}
+		kho_close(kho);
+		close(fd);
+		if (shrink_after)
+			break;
+	}
+	shrink_after = 0;
+	assert_true(refusals > 1 && refusals < n - 1);
+}
+
+/* Seals under which it could not be used. */
+static void sealed_too_much(void **state)
+{
+	static const struct {
+		int seal;
+		const char *text;
+	} seals[] = {
+		{ F_SEAL_SEAL, "against shrinking" },
+		{ F_SEAL_GROW, "sealed against growing" },
+		{ F_SEAL_WRITE, "sealed against writing" },
+		{ F_SEAL_FUTURE_WRITE, "sealed against writing" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		int fd = copy_arena();
+
+		assert_int_equal(fcntl(fd, F_ADD_SEALS, seals[i].seal), 0);
+		refused(fd, -EINVAL, seals[i].text);
+		close(fd);
+	}
 }
 
 /* One slot damaged: the other one, one publication older, still counts. */
@@ -713,6 +779,8 @@ int main(void)
 		cmocka_unit_test(root_fdt_format),
 		cmocka_unit_test(bad_files),
 		cmocka_unit_test(damaged_superblocks),
+		cmocka_unit_test(shrunk_while_attaching),
+		cmocka_unit_test(sealed_too_much),
 		cmocka_unit_test(one_slot_is_enough),
 		cmocka_unit_test(damaged_tracker),
 		cmocka_unit_test(every_byte),
