@@ -15,6 +15,7 @@
 #ifndef KHO_MANIFEST_H
 #define KHO_MANIFEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,18 @@ struct kho_manifest_entry {
 };
 
 /**
+ * enum kho_builtin - what becomes of a built-in command line
+ * @KHO_BUILTIN_BEFORE: it comes before the one that the kernel is given
+ * @KHO_BUILTIN_INSTEAD: the one that it is given is ignored
+ * @KHO_BUILTIN_OTHERWISE: it counts when none is given
+ */
+enum kho_builtin {
+	KHO_BUILTIN_BEFORE,
+	KHO_BUILTIN_INSTEAD,
+	KHO_BUILTIN_OTHERWISE,
+};
+
+/**
  * struct kho_image - what a kernel's file says besides its manifest
  * @format: how it is packed, from the outside in: "UKI, bzImage, zstd, vmlinux"
  * @release: as `uname -r` says it
@@ -48,14 +61,29 @@ struct kho_manifest_entry {
  *           nor take over anything
  * @cmdline: the command line that a UKI brings along, cut if it is longer;
  *           empty: none
+ * @config: a configuration is built into it (CONFIG_IKCONFIG): the next three
+ *          are known
+ * @kho_on: KHO is on if the command line does not say
+ *          (CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT)
+ * @builtin: the command line that is built into it (CONFIG_CMDLINE); empty: none
+ * @builtin_use: when that counts
+ * @cmdline_size: bytes that its command line has at most, without a NUL; 0: not
+ *                known
+ * @memory: bytes in one piece that it needs to start; 0: not known
  *
- * All of it is printable, in one line.
+ * All texts are printable, in one line.
  */
 struct kho_image {
 	char format[96];
 	char release[66];
 	char missing[160];
 	char cmdline[4096];
+	bool config;
+	bool kho_on;
+	char builtin[2048];
+	enum kho_builtin builtin_use;
+	uint32_t cmdline_size;
+	uint32_t memory;
 };
 
 /**

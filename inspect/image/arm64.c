@@ -71,6 +71,7 @@ int arm64_open(struct image *image, struct piece *piece)
 	ret = check_whole(image, piece, begin, size);
 	if (ret)
 		return ret;
+	image->info->memory = size > UINT32_MAX ? 0 : (uint32_t)size;
 	/* Behind it is its signature. */
 	if (piece->size > size)
 		piece->size = size;

@@ -17,11 +17,14 @@
 #define BOOT_FLAG 0x1fe /* u16 */
 #define MAGIC 0x202
 #define VERSION 0x206 /* u16 */
+#define CMDLINE_SIZE 0x238 /* u32: without a NUL */
 #define PAYLOAD_OFFSET 0x248 /* u32, in the protected-mode code */
 #define PAYLOAD_LENGTH 0x24c /* u32 */
+#define INIT_SIZE 0x260 /* u32 */
 
-/* The first version with the two last ones: Linux 2.6.26. */
+/* The first version with a payload: Linux 2.6.26; with INIT_SIZE: 2.6.35. */
 #define VERSION_PAYLOAD 0x208
+#define VERSION_INIT_SIZE 0x20a
 
 bool bzimage_begins(const struct piece *piece, const uint8_t *begin)
 {
@@ -71,6 +74,10 @@ int bzimage_open(struct image *image, struct piece *piece)
 
 	if (!ret)
 		ret = find_payload(image, begin, piece, &payload);
+	if (!ret && get_u16(begin + VERSION) >= VERSION_INIT_SIZE) {
+		image->info->cmdline_size = get_u32(begin + CMDLINE_SIZE);
+		image->info->memory = get_u32(begin + INIT_SIZE);
+	}
 	if (!ret)
 		ret = piece_read(image, &payload, 0, magic, sizeof(magic));
 	if (!ret)

@@ -25,6 +25,11 @@ static const struct {
 	{ "CONFIG_LIVEUPDATE", offsetof(struct config, liveupdate) },
 	{ "CONFIG_LIVEUPDATE_MEMFD",
 	  offsetof(struct config, liveupdate_memfd) },
+	{ "CONFIG_CMDLINE_FORCE", offsetof(struct config, cmdline_force) },
+	{ "CONFIG_CMDLINE_FROM_BOOTLOADER",
+	  offsetof(struct config, cmdline_from_bootloader) },
+	{ "CONFIG_CMDLINE_OVERRIDE",
+	  offsetof(struct config, cmdline_override) },
 };
 
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -38,8 +43,10 @@ static const struct {
 struct parser {
 	struct config *config;
 	size_t len;
-	char line[80];
+	char line[2 * KHO_CMDLINE_SIZE];
 };
+
+#define BUILTIN "CONFIG_CMDLINE=\""
 
 static void set(struct config *config, const char *name, size_t len,
 		enum option value)
@@ -54,14 +61,30 @@ static void set(struct config *config, const char *name, size_t len,
 				value;
 }
 
+/* The text between quotes, in which some have a backslash before them. */
+static void set_cmdline(struct config *config, const char *text)
+{
+	char plain[sizeof(config->cmdline)];
+	size_t n = 0;
+
+	for (; *text && *text != '"' && n < sizeof(plain); text++) {
+		if (*text == '\\' && text[1])
+			text++;
+		plain[n++] = *text;
+	}
+	copy_text(config->cmdline, sizeof(config->cmdline), plain, n);
+}
+
 /* CONFIG_X=y, or # CONFIG_X is not set */
 static void end_line(struct parser *p)
 {
 	const char *line = p->line, *name = line;
 	size_t len;
 
-	if (p->len < sizeof(p->line)) {
-		p->line[p->len] = '\0';
+	p->line[p->len < sizeof(p->line) ? p->len : p->len - 1] = '\0';
+	if (!strncmp(line, BUILTIN, strlen(BUILTIN))) {
+		set_cmdline(p->config, line + strlen(BUILTIN));
+	} else if (p->len < sizeof(p->line)) {
 		if (!strncmp(line, "# ", 2))
 			name += 2;
 		len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

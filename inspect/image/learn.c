@@ -152,6 +152,19 @@ static int conclude(struct image *image, const struct config *config)
 	return 0;
 }
 
+/* What decides together with the command line. */
+static void add_settings(struct kho_image *info, const struct config *config)
+{
+	info->config = config->known;
+	info->kho_on = config->kexec_handover_enable_default == OPTION_ON;
+	strcpy(info->builtin, config->cmdline);
+	if (config->cmdline_force == OPTION_ON ||
+	    config->cmdline_override == OPTION_ON)
+		info->builtin_use = KHO_BUILTIN_INSTEAD;
+	else if (config->cmdline_from_bootloader == OPTION_ON)
+		info->builtin_use = KHO_BUILTIN_OTHERWISE;
+}
+
 int learn(struct image *image)
 {
 	struct config config;
@@ -163,7 +176,10 @@ int learn(struct image *image)
 				  "kernel, or damaged");
 	strcpy(image->info->release, image->found.release);
 	ret = config_read_embedded(image, &config);
-	if (!ret && config.known)
+	if (ret)
+		return ret;
+	add_settings(image->info, &config);
+	if (config.known)
 		ret = image_add_source(image, CONFIG);
 	if (!ret)
 		ret = add_versions(image, &config);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <kho/cmdline.h>
 #include <kho/image.h>
 
 #include "base/text.h"
@@ -51,6 +52,7 @@ enum option { OPTION_ABSENT, OPTION_OFF, OPTION_ON };
 /**
  * struct config - what a kernel's configuration says
  * @known: there is one
+ * @cmdline: built in; empty: none
  */
 struct config {
 	bool known;
@@ -58,6 +60,10 @@ struct config {
 	enum option kexec_handover_enable_default;
 	enum option liveupdate;
 	enum option liveupdate_memfd;
+	enum option cmdline_force; /* arm64's name of it */
+	enum option cmdline_override;
+	enum option cmdline_from_bootloader;
+	char cmdline[KHO_CMDLINE_SIZE];
 };
 
 /**

@@ -187,42 +187,15 @@ static int read_config(struct running *r)
 	return ret;
 }
 
-/* As the kernel understands NAME=VALUE. */
-static enum option parse_bool(const char *value, size_t len)
+/* In words of struct running. */
+static enum option setting_of(const char *cmdline, const char *name)
 {
-	if (!len)
-		return OPTION_ABSENT;
-	if (len > 1 && (value[0] == 'o' || value[0] == 'O'))
-		return value[1] == 'n' || value[1] == 'N' ? OPTION_ON :
-		       value[1] == 'f' || value[1] == 'F' ? OPTION_OFF :
-							    OPTION_ABSENT;
-	return strchr("yYtT1", value[0]) ? OPTION_ON :
-	       strchr("nNfF0", value[0]) ? OPTION_OFF :
-					   OPTION_ABSENT;
-}
+	struct kho_cmdline_switch said;
 
-static void parse_cmdline(struct running *r, const char *text)
-{
-	enum option kho = OPTION_ABSENT, luo = OPTION_ABSENT, value;
-	size_t len;
-
-	for (; *text; text += len) {
-		text += strspn(text, " \n");
-		len = strcspn(text, " \n");
-		if (len > 4 && !strncmp(text, "kho=", 4)) {
-			value = parse_bool(text + 4, len - 4);
-			kho = value ? value : kho;
-		} else if (len > 11 && !strncmp(text, "liveupdate=", 11)) {
-			value = parse_bool(text + 11, len - 11);
-			luo = value ? value : luo;
-		}
-	}
-	if (!kho && r->config.known)
-		kho = r->config.kexec_handover_enable_default == OPTION_ON ?
-			      OPTION_ON :
-			      OPTION_OFF;
-	r->kho = kho;
-	r->luo = luo ? luo : OPTION_OFF;
+	kho_cmdline_switch(cmdline, name, &said);
+	return said.setting == KHO_SETTING_ON  ? OPTION_ON :
+	       said.setting == KHO_SETTING_OFF ? OPTION_OFF :
+						 OPTION_ABSENT;
 }
 
 static int read_cmdline(struct running *r)
@@ -236,8 +209,15 @@ static int read_cmdline(struct running *r)
 		close(fd);
 	if (ret)
 		return cannot_read(r, path, ret);
-	if (text)
-		parse_cmdline(r, text);
+	if (!text)
+		return 0;
+	r->kho = setting_of(text, "kho");
+	if (!r->kho && r->config.known)
+		r->kho = r->config.kexec_handover_enable_default == OPTION_ON ?
+				 OPTION_ON :
+				 OPTION_OFF;
+	r->luo = setting_of(text, "liveupdate") == OPTION_ON ? OPTION_ON :
+							       OPTION_OFF;
 	free(text);
 	return 0;
 }

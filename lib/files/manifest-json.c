@@ -61,6 +61,17 @@ static json_object *entry_json(const struct kho_manifest *manifest,
 	return object;
 }
 
+static const char *const builtin_uses[] = { "before", "instead", "otherwise" };
+
+/* null when it is not known */
+static void set_size(json_object **object, const char *key, uint32_t size)
+{
+	if (size)
+		json_set(object, key, json_object_new_int64(size));
+	else
+		json_set_null(object, key);
+}
+
 /* null for a program */
 static void set_image(json_object **object, const struct kho_image *image)
 {
@@ -75,6 +86,13 @@ static void set_image(json_object **object, const struct kho_image *image)
 	json_set(&value, "release", json_object_new_string(image->release));
 	json_set(&value, "missing", json_object_new_string(image->missing));
 	json_set(&value, "cmdline", json_object_new_string(image->cmdline));
+	json_set(&value, "config", json_object_new_boolean(image->config));
+	json_set(&value, "kho_on", json_object_new_boolean(image->kho_on));
+	json_set(&value, "builtin", json_object_new_string(image->builtin));
+	json_set(&value, "builtin_use",
+		 json_object_new_string(builtin_uses[image->builtin_use]));
+	set_size(&value, "cmdline_size", image->cmdline_size);
+	set_size(&value, "memory", image->memory);
 	json_set(object, "image", value);
 }
 
@@ -292,6 +310,52 @@ static int read_text(const struct json_value *in, const char *name, char *text,
 	return 0;
 }
 
+static int read_size(const struct json_value *in, const char *name,
+		     uint32_t *size, struct kho_error *err)
+{
+	struct json_value v;
+
+	return json_has(in, name, &v) && v.object ?
+		       json_is_version(&v, size, err) :
+		       0;
+}
+
+static int read_builtin_use(const struct json_value *in, enum kho_builtin *use,
+			    struct kho_error *err)
+{
+	struct json_value v;
+	const char *name;
+	int i, ret;
+
+	if (!json_has(in, "builtin_use", &v))
+		return 0;
+	ret = json_is_string(&v, &name, err);
+	for (i = 0; !ret && i <= KHO_BUILTIN_OTHERWISE; i++) {
+		*use = (enum kho_builtin)i;
+		if (!strcmp(name, builtin_uses[i]))
+			return 0;
+	}
+	return ret ? ret : json_bad(&v, err, "not known");
+}
+
+/* What decides together with a command line; it may all be missing. */
+static int read_settings(const struct json_value *v, struct kho_image *image,
+			 struct kho_error *err)
+{
+	int ret = read_bool(v, "config", &image->config, err);
+
+	if (!ret)
+		ret = read_bool(v, "kho_on", &image->kho_on, err);
+	if (!ret)
+		ret = read_text(v, "builtin", image->builtin,
+				sizeof(image->builtin), err);
+	if (!ret)
+		ret = read_builtin_use(v, &image->builtin_use, err);
+	if (!ret)
+		ret = read_size(v, "cmdline_size", &image->cmdline_size, err);
+	return ret ? ret : read_size(v, "memory", &image->memory, err);
+}
+
 static int read_image(const struct json_value *v, struct kho_manifest *manifest,
 		      struct kho_error *err)
 {
@@ -316,7 +380,7 @@ static int read_image(const struct json_value *v, struct kho_manifest *manifest,
 	if (!ret)
 		ret = read_text(v, "cmdline", image->cmdline,
 				sizeof(image->cmdline), err);
-	return ret;
+	return ret ? ret : read_settings(v, image, err);
 }
 
 static int read_document(const struct json_value *v,

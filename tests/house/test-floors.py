@@ -23,7 +23,7 @@ FLOORS = [['base'], ['compat'], ['arena'], ['data', 'files'], ['handover'],
 PUBLIC = {
     'attach.h': 'handover', 'update.h': 'handover', 'suspend.h': 'handover',
     'session.h': 'handover', 'fdnames.h': 'handover', 'profile.h': 'compat',
-    'check.h': 'compat', 'compat.h': 'compat', 'manifest.h': 'compat',
+    'check.h': 'compat', 'cmdline.h': 'inspect', 'compat.h': 'compat', 'manifest.h': 'compat',
     'arena.h': 'arena', 'pages.h': 'arena', 'state.h': 'arena',
     'tracker.h': 'arena', 'tree.h': 'arena', 'radix.h': 'arena',
     'block.h': 'data', 'kmalloc.h': 'data', 'varray.h': 'data',
