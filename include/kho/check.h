@@ -54,14 +54,16 @@ const char *kho_verdict_name(enum kho_verdict verdict);
  * @KHO_OUTCOME_COMPATIBLE: everything is handed over
  * @KHO_OUTCOME_DEGRADED: optional components are dropped, with consent
  * @KHO_OUTCOME_INCOMPATIBLE: nothing is
+ * @KHO_OUTCOME_UNKNOWN: cannot tell, because of a condition
  */
 enum kho_outcome {
 	KHO_OUTCOME_COMPATIBLE,
 	KHO_OUTCOME_DEGRADED,
 	KHO_OUTCOME_INCOMPATIBLE,
+	KHO_OUTCOME_UNKNOWN,
 };
 
-/** kho_outcome_name() - "compatible", "degraded" or "incompatible". */
+/** kho_outcome_name() - "compatible", "degraded", "incompatible" or "unknown". */
 const char *kho_outcome_name(enum kho_outcome outcome);
 
 /**
@@ -95,6 +97,32 @@ struct kho_finding {
 };
 
 /**
+ * enum kho_condition_verdict - of one condition
+ * @KHO_CONDITION_OK: it is met
+ * @KHO_CONDITION_UNKNOWN: cannot tell, so it is not taken to be met
+ * @KHO_CONDITION_FAILS: it is not: what is handed over is lost
+ * @KHO_CONDITION_FATAL: it is not: more is lost than that, so it takes no consent
+ */
+enum kho_condition_verdict {
+	KHO_CONDITION_OK,
+	KHO_CONDITION_UNKNOWN,
+	KHO_CONDITION_FAILS,
+	KHO_CONDITION_FATAL,
+};
+
+/**
+ * struct kho_condition - what decides besides the versions of components
+ * @name: what it is about, such as "kho=", a kernel's parameter
+ * @verdict: is it met
+ * @reason: one line for people: why, and what would help
+ */
+struct kho_condition {
+	char name[24];
+	enum kho_condition_verdict verdict;
+	char reason[512];
+};
+
+/**
  * struct kho_report - the answer
  * @outcome: of the whole
  * @from: who writes
@@ -102,6 +130,8 @@ struct kho_finding {
  * @n: findings
  * @findings: failing ones first, then dropped ones, then the others, each by
  *            name, and a component in several versions from the highest
+ * @n_conditions: conditions
+ * @conditions: in the order in which they were added
  */
 struct kho_report {
 	enum kho_outcome outcome;
@@ -109,6 +139,8 @@ struct kho_report {
 	char *to;
 	size_t n;
 	struct kho_finding *findings;
+	size_t n_conditions;
+	struct kho_condition *conditions;
 };
 
 /**
@@ -197,6 +229,21 @@ const struct kho_finding *kho_report_find(const struct kho_report *report,
 					  const char *name);
 
 /**
+ * kho_report_add() - add a condition to a report
+ * @report: to it; its outcome becomes KHO_OUTCOME_INCOMPATIBLE when the
+ *          condition is not met and, if it is not that, KHO_OUTCOME_UNKNOWN when
+ *          that cannot be told
+ * @name: what it is about
+ * @verdict: is it met
+ * @fmt: why, as of printf(); what does not fit is cut
+ *
+ * Return: 0; -ENOMEM.
+ */
+int kho_report_add(struct kho_report *report, const char *name,
+		   enum kho_condition_verdict verdict, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/**
  * kho_report_print() - write a report for people
  * @report: what to write
  * @out: where to
@@ -215,7 +262,7 @@ void kho_report_print(const struct kho_report *report, FILE *out, bool color);
 char *kho_report_json(const struct kho_report *report);
 
 /**
- * kho_report_summary() - a report's failing components in one line
+ * kho_report_summary() - what fails of a report, in one line
  * @report: what to write
  * @buf: where to
  * @size: bytes at @buf; a longer text is cut

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Reports for people: a table that begins with what fails, one line. */
+#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +35,42 @@ const char *kho_outcome_name(enum kho_outcome outcome)
 {
 	return outcome == KHO_OUTCOME_COMPATIBLE ? "compatible" :
 	       outcome == KHO_OUTCOME_DEGRADED	 ? "degraded" :
+	       outcome == KHO_OUTCOME_UNKNOWN	 ? "unknown" :
 						   "incompatible";
+}
+
+const char *condition_name(enum kho_condition_verdict verdict)
+{
+	return verdict == KHO_CONDITION_OK	? "ok" :
+	       verdict == KHO_CONDITION_UNKNOWN ? "unknown" :
+	       verdict == KHO_CONDITION_FAILS	? "fails" :
+						  "fatal";
+}
+
+int kho_report_add(struct kho_report *report, const char *name,
+		   enum kho_condition_verdict verdict, const char *fmt, ...)
+{
+	struct kho_condition *more =
+		realloc(report->conditions,
+			(report->n_conditions + 1) * sizeof(*more));
+	struct kho_condition *condition;
+	va_list ap;
+
+	if (!more)
+		return -ENOMEM;
+	report->conditions = more;
+	condition = &more[report->n_conditions++];
+	condition->verdict = verdict;
+	snprintf(condition->name, sizeof(condition->name), "%s", name);
+	va_start(ap, fmt);
+	vsnprintf(condition->reason, sizeof(condition->reason), fmt, ap);
+	va_end(ap);
+	if (verdict == KHO_CONDITION_FAILS || verdict == KHO_CONDITION_FATAL)
+		report->outcome = KHO_OUTCOME_INCOMPATIBLE;
+	else if (verdict == KHO_CONDITION_UNKNOWN &&
+		 report->outcome != KHO_OUTCOME_INCOMPATIBLE)
+		report->outcome = KHO_OUTCOME_UNKNOWN;
+	return 0;
 }
 
 const struct kho_finding *kho_report_find(const struct kho_report *report,
@@ -62,6 +99,7 @@ void kho_report_free(struct kho_report *report)
 	free(report->from);
 	free(report->to);
 	free(report->findings);
+	free(report->conditions);
 	free(report);
 }
 
@@ -123,9 +161,9 @@ static const char *verdict_color(enum kho_verdict verdict)
 
 static const char *outcome_color(enum kho_outcome outcome)
 {
-	return outcome == KHO_OUTCOME_COMPATIBLE ? GREEN :
-	       outcome == KHO_OUTCOME_DEGRADED	 ? YELLOW :
-						   RED;
+	return outcome == KHO_OUTCOME_COMPATIBLE   ? GREEN :
+	       outcome == KHO_OUTCOME_INCOMPATIBLE ? RED :
+						     YELLOW;
 }
 
 /* A path or a name may have been chosen to play with the terminal. */
@@ -184,33 +222,76 @@ static void print_table(const struct kho_report *report, FILE *out, bool color)
 	}
 }
 
+static const char *condition_color(enum kho_condition_verdict verdict)
+{
+	return verdict == KHO_CONDITION_OK	? GREEN :
+	       verdict == KHO_CONDITION_UNKNOWN ? YELLOW :
+						  RED;
+}
+
+/* Why one is not met was said already. */
+static void print_conditions(const struct kho_report *report, FILE *out,
+			     bool color)
+{
+	int width = (int)strlen("CONDITION");
+	size_t i;
+
+	for (i = 0; i < report->n_conditions; i++)
+		if (width < (int)strlen(report->conditions[i].name))
+			width = (int)strlen(report->conditions[i].name);
+	fprintf(out, "\n  %-*s  VERDICT\n", width, "CONDITION");
+	for (i = 0; i < report->n_conditions; i++) {
+		const struct kho_condition *c = &report->conditions[i];
+
+		fprintf(out, "  %-*s  %s%s%s", width, c->name,
+			color ? condition_color(c->verdict) : "",
+			condition_name(c->verdict), color ? PLAIN : "");
+		if (c->verdict == KHO_CONDITION_OK) {
+			fprintf(out, "%*s", (int)strlen("VERDICT"), "");
+			put(c->reason, out);
+		}
+		fputc('\n', out);
+	}
+}
+
+static void print_reason(const char *name, const char *reason, FILE *out)
+{
+	fputs("  ", out);
+	put(name, out);
+	fputs(": ", out);
+	put(reason, out);
+	fputc('\n', out);
+}
+
 void kho_report_print(const struct kho_report *report, FILE *out, bool color)
 {
 	size_t i;
 
 	if (color)
 		fputs(outcome_color(report->outcome), out);
-	fputs(kho_outcome_name(report->outcome), out);
+	fputs(report->outcome == KHO_OUTCOME_UNKNOWN ?
+		      "cannot tell" :
+		      kho_outcome_name(report->outcome),
+	      out);
 	fputs(color ? PLAIN ": " : ": ", out);
 	put(report->from, out);
 	fputs(" -> ", out);
 	put(report->to, out);
 	fputc('\n', out);
-	for (i = 0; i < report->n; i++) {
-		const struct kho_finding *f = &report->findings[i];
-
-		if (f->verdict == KHO_OK)
-			continue;
-		fputs("  ", out);
-		put(f->name, out);
-		fputs(": ", out);
-		put(f->reason, out);
+	for (i = 0; i < report->n_conditions; i++)
+		if (report->conditions[i].verdict != KHO_CONDITION_OK)
+			print_reason(report->conditions[i].name,
+				     report->conditions[i].reason, out);
+	for (i = 0; i < report->n; i++)
+		if (report->findings[i].verdict != KHO_OK)
+			print_reason(report->findings[i].name,
+				     report->findings[i].reason, out);
+	if (report->n) {
 		fputc('\n', out);
+		print_table(report, out, color);
 	}
-	if (!report->n)
-		return;
-	fputc('\n', out);
-	print_table(report, out, color);
+	if (report->n_conditions)
+		print_conditions(report, out, color);
 }
 
 /* Does it stand in the way, or did it make the outcome a degraded one? */
@@ -228,6 +309,16 @@ void kho_report_summary(const struct kho_report *report, char *buf, size_t size)
 
 	if (size)
 		*buf = '\0';
+	for (i = 0; i < report->n_conditions && len < size; i++) {
+		const struct kho_condition *c = &report->conditions[i];
+
+		if (c->verdict != KHO_CONDITION_OK)
+			len += (size_t)snprintf(buf + len, size - len,
+						"%s%s %s (%s)", len ? "; " : "",
+						c->name,
+						condition_name(c->verdict),
+						c->reason);
+	}
 	for (i = 0; i < report->n && len < size; i++) {
 		const struct kho_finding *f = &report->findings[i];
 

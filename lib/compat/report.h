@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* How a version range is shown. */
+/* How a report is written. */
 #ifndef KHO_COMPAT_REPORT_H
 #define KHO_COMPAT_REPORT_H
 
@@ -7,6 +7,9 @@
 #include <kho/compat.h>
 
 #pragma GCC visibility push(hidden)
+
+/* "ok", "unknown", "fails" or "fatal". */
+const char *condition_name(enum kho_condition_verdict verdict);
 
 /* "v1-v3", "v2", or "-" for no version. */
 struct range_text {

@@ -4,6 +4,7 @@
 
 #include <kho/check.h>
 
+#include "compat/report.h"
 #include "files/json.h"
 
 /* null for no version */
@@ -33,14 +34,28 @@ static json_object *finding_json(const struct kho_finding *f)
 	return object;
 }
 
+static json_object *condition_json(const struct kho_condition *c)
+{
+	json_object *object = json_object_new_object();
+
+	json_set(&object, "name", json_object_new_string(c->name));
+	json_set(&object, "verdict",
+		 json_object_new_string(condition_name(c->verdict)));
+	json_set(&object, "reason", json_object_new_string(c->reason));
+	return object;
+}
+
 char *kho_report_json(const struct kho_report *report)
 {
 	json_object *object = json_object_new_object();
 	json_object *components = json_object_new_array();
+	json_object *conditions = json_object_new_array();
 	size_t i;
 
 	for (i = 0; i < report->n; i++)
 		json_push(&components, finding_json(&report->findings[i]));
+	for (i = 0; i < report->n_conditions; i++)
+		json_push(&conditions, condition_json(&report->conditions[i]));
 	json_set(&object, "schema", json_object_new_string("kho-report"));
 	json_set(&object, "version", json_object_new_int(1));
 	json_set(&object, "outcome",
@@ -51,5 +66,6 @@ char *kho_report_json(const struct kho_report *report)
 	json_set(&object, "from", json_object_new_string(report->from));
 	json_set(&object, "to", json_object_new_string(report->to));
 	json_set(&object, "components", components);
+	json_set(&object, "conditions", conditions);
 	return json_finish(object);
 }

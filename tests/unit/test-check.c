@@ -1344,6 +1344,57 @@ static void summary(void **state)
 	kho_report_free(NULL);
 }
 
+/* What decides besides versions changes the outcome, to the worse only. */
+static void conditions(void **state)
+{
+	struct kho_report *report = example(true, 2);
+	json_object *json, *expected;
+	char *text = NULL;
+	size_t size;
+	FILE *out;
+
+	(void)state;
+	assert_int_equal(report->outcome, KHO_OUTCOME_DEGRADED);
+	assert_int_equal(kho_report_add(report, "a=", KHO_CONDITION_OK, "%s",
+					"on"),
+			 0);
+	assert_int_equal(report->outcome, KHO_OUTCOME_DEGRADED);
+	kho_report_add(report, "b", KHO_CONDITION_UNKNOWN, "perhaps");
+	assert_int_equal(report->outcome, KHO_OUTCOME_UNKNOWN);
+	kho_report_add(report, "b", KHO_CONDITION_OK, "on");
+	assert_int_equal(report->outcome, KHO_OUTCOME_UNKNOWN);
+	kho_report_add(report, "c", KHO_CONDITION_FAILS, "off");
+	assert_int_equal(report->outcome, KHO_OUTCOME_INCOMPATIBLE);
+	kho_report_add(report, "b", KHO_CONDITION_UNKNOWN, "perhaps");
+	assert_int_equal(report->outcome, KHO_OUTCOME_INCOMPATIBLE);
+	assert_summary(report, "b unknown (perhaps); c fails (off); "
+			       "b unknown (perhaps)");
+	text = kho_report_json(report);
+	json = json_tokener_parse(text);
+	free(text);
+	expected = json_tokener_parse(
+		"{\"name\":\"c\",\"verdict\":\"fails\",\"reason\":\"off\"}");
+	assert_true(json_object_equal(
+		json_object_array_get_idx(json_object_object_get(json,
+								 "conditions"),
+					  3),
+		expected));
+	json_object_put(expected);
+	json_object_put(json);
+
+	out = open_memstream(&text, &size);
+	kho_report_print(report, out, false);
+	fclose(out);
+	/* What fails comes first, and its reason only once. */
+	assert_true(strstr(text, "\n  c: off\n") < strstr(text, "COMPONENT"));
+	assert_ptr_equal(strstr(strstr(text, "COMPONENT"), "off"), NULL);
+	assert_non_null(strstr(text, "\n\n  CONDITION  VERDICT\n"
+				     "  a=         ok       on\n"
+				     "  b          unknown\n"));
+	free(text);
+	kho_report_free(report);
+}
+
 static void report_json(void **state)
 {
 	struct kho_report *report = example(false, 4);
@@ -1377,7 +1428,8 @@ static void report_json(void **state)
 	json_object_object_del(json, "components");
 	expected = json_tokener_parse(
 		"{\"schema\":\"kho-report\",\"version\":1,"
-		"\"outcome\":\"incompatible\",\"compatible\":false,\"from\":\"./v1\",\"to\":\"./v3\"}");
+		"\"outcome\":\"incompatible\",\"compatible\":false,"
+		"\"from\":\"./v1\",\"to\":\"./v3\",\"conditions\":[]}");
 	assert_true(json_object_equal(json, expected));
 	json_object_put(expected);
 	json_object_put(json);
@@ -1451,6 +1503,7 @@ int main(void)
 		cmocka_unit_test(long_names),
 		cmocka_unit_test(print),
 		cmocka_unit_test(summary),
+		cmocka_unit_test(conditions),
 		cmocka_unit_test(report_json),
 		cmocka_unit_test(manifest_json),
 	};
