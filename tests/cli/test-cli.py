@@ -1056,7 +1056,7 @@ def kexecs():
             (['--next', f'a={file("text", b"text")}', 'image'], 'text'),
             (['--timeout', '0', 'image'], '--timeout 0'),
             (['--timeout', 'x', 'image'], '--timeout x'),
-            (['--append', 'a', '--reuse-cmdline', 'image'], 'not both'),
+            (['--cmdline', 'a', '--reuse-cmdline', 'image'], 'not both'),
             (['--hold', 'image'], 'not both'),
             (['--capture', 'image'], 'takes no IMAGE'),
             ([], 'takes one IMAGE'),

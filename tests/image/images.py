@@ -109,7 +109,7 @@ def vmlinux(rodata=None, data=MEMFD, init_data=b'', notes=b'', versions=b'',
         body + b''.join(sections)
 
 
-def bzimage(kernel=None, how='gzip', version=0x20f):
+def bzimage(kernel=None, how='gzip', version=0x20f, memory=0):
     """x86; behind the vmlinux come relocations, as in a real one."""
     kernel = (vmlinux() if kernel is None else kernel) + bytes(16)
     payload = pack(how, kernel, len(kernel))
@@ -122,7 +122,9 @@ def bzimage(kernel=None, how='gzip', version=0x20f):
     struct.pack_into('<H', setup, 0x1fe, 0xaa55)
     setup[0x202:0x206] = b'HdrS'
     struct.pack_into('<H', setup, 0x206, version)
+    struct.pack_into('<I', setup, 0x238, 2047)
     struct.pack_into('<II', setup, 0x248, 64, len(payload))
+    struct.pack_into('<I', setup, 0x260, memory)
     return bytes(setup) + code
 
 

@@ -456,6 +456,7 @@ class Root:
             nodes['LUO'] = blob
             self.put(f'{debugfs}/sub_fdts/LUO', luo.ljust(32, b'\0'))
         self.put(f'{debugfs}/fdt', fdt(nodes).ljust(4096, b'\0'))
+        self.put(f'{debugfs}/scratch_len', b'0x10000000\n')
         self.put(f'{debugfs}/sub_fdts/kexec-metadata',
                  struct.pack('<I', 1) + bytes(69))
         self.put(f'{debugfs}/sub_fdts/memblock', fdt({
@@ -497,12 +498,13 @@ def running():
     # It says itself what it is, as kho-v4 and later.
     root.tree(root=b'kho-v4;radix-v1;vmalloc-v1\0kho-v4\0')
     assert versions(root.manifest()) == COMPONENTS
-    env = {'KHO_ROOT': root.path}
+    env = {'KHO_ROOT': root.path, 'KHO_RUNTIME_DIR': f'{root.path}/run'}
     same = file('same', images.arm64())
     new = file('new', images.arm64((BANNER + VERSIONS + MEMFD).replace(
         b'luo-v5', b'luo-v6')))
-    kho('check', 'running', same, code=0, env=env)
-    done = kho('check', 'running', new, code=1, env=env)
+    reuse = '--reuse-cmdline', 'running'
+    kho('check', *reuse, same, code=0, env=env)
+    done = kho('check', *reuse, new, code=1, env=env)
     assert 'luo: running writes luo v5, new reads only v6' in done.stdout, done
 
 
@@ -524,6 +526,12 @@ def running_off():
         COMPONENTS
     for cmdline in 'kho=on', 'kho=on liveupdate=off', 'kho=Y xliveupdate=on':
         assert versions(Root(kernel, None, cmdline).manifest()) == WITHOUT_LUO
+    # As Linux reads it, which is not word by word.
+    for cmdline in ('kho=on -- kho=off', 'kho=on x="a kho=off"',
+                    '"kho=on" kho=maybe'):
+        assert versions(Root(kernel, CONFIG, cmdline).manifest()) == WITHOUT_LUO
+    for cmdline in '-- kho=on', 'x="a kho=on"':
+        assert missing(Root(kernel, CONFIG, cmdline).manifest(1))
     # The tree knows better than the command line.
     root = Root(kernel, None, 'kho=on liveupdate=on', tree=True, luo=None)
     assert versions(root.manifest()) == WITHOUT_LUO

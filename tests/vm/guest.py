@@ -14,10 +14,12 @@ import select
 import shutil
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 
 sys.path.insert(0, os.path.dirname(__file__) + '/..')
 import tap
@@ -283,14 +285,43 @@ class Guest:
         return answer.decode(errors='replace')
 
 
+def bumped(image, old, new):
+    """The bytes of a kernel in which another version string stands: it does
+    not read what the first one wrote. Not one more or less than there were."""
+    with open(kernel(image), 'rb') as f:
+        data = f.read()
+    # Documentation/arch/x86/boot.rst: payload_offset, payload_length.
+    at = (data[0x1f1] + 1) * 512 + struct.unpack_from('<I', data, 0x248)[0]
+    size = struct.unpack_from('<I', data, 0x24c)[0]
+    if data[at:at + 3] != b'\x1f\x8b\x08':
+        raise tap.Skip(f'{image} is not packed with gzip')
+    vmlinux = zlib.decompress(data[at:at + size], 31)
+    assert vmlinux.count(old) == 1 and len(old) == len(new), vmlinux.count(old)
+    vmlinux = vmlinux.replace(old, new)
+    for level in range(9, 0, -1):
+        pack = zlib.compressobj(9, zlib.DEFLATED, -15, level)
+        packed = pack.compress(vmlinux) + pack.flush()
+        room = size - len(packed) - 18
+        if room > 0:
+            break
+    else:
+        raise tap.Skip(f'{image} cannot be packed as small again')
+    # A name of the file takes what room there is.
+    packed = struct.pack('<3sBIBB', b'\x1f\x8b\x08', 8, 0, 2, 3) + \
+        b'x' * (room - 1) + b'\0' + packed + \
+        struct.pack('<II', zlib.crc32(vmlinux), len(vmlinux))
+    return data[:at] + packed + data[at + size:]
+
+
 def boot(programs, image=CURRENT, kernels=(CURRENT,), memory='512M',
-         extra=None):
+         extra=None, cmdline=''):
     """A guest that has these programs, and kernels to go on with."""
     images = sorted({image, *kernels})
     paths = [kernel(name) for name in images]
     if not all(paths):
         raise tap.Skip(f'no {" or ".join(images)}')
-    machine = Guest(kernel(image), initramfs(programs, paths, extra), memory)
+    machine = Guest(kernel(image), initramfs(programs, paths, extra), memory,
+                    cmdline)
     # Where the running kernel's image is looked for.
     machine.run(f'ln -sf {image} /boot/vmlinuz-$(uname -r)')
     return machine

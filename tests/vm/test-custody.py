@@ -100,7 +100,7 @@ def through(images):
         compare(g)
         count = counter(g)
         for number, image in enumerate(images[1:], 1):
-            g.run(f'kho check running /boot/{image}')
+            g.run(f'kho check --reuse-cmdline running /boot/{image}')
             said = g.kexec(image)
             assert 'store: stays behind: tcp (1)' in said, said
             assert g.run('uname -r').strip() in image
@@ -143,9 +143,10 @@ def refused():
                 (2, f'--next stove=/bin/kvstore-v2 /boot/{CURRENT}', 'stove'),
                 (2, f'--next store=/bin/none /boot/{CURRENT}', '/bin/none'),
                 (2, f'--next store /boot/{CURRENT}', 'NAME=PROGRAM')):
-            got, out = g.try_run(f'kho kexec {options}')
+            got, out = g.try_run(f'kho kexec --reuse-cmdline {options}')
             assert got == code and text in out, (options, got, out)
-        code, out = g.try_run(f'kho kexec --json /boot/{NEXT} 2>/tmp/err')
+        code, out = g.try_run('kho kexec --json --reuse-cmdline '
+                              f'/boot/{NEXT} 2>/tmp/err')
         document = json.loads(out)
         assert code == 1 and document['result'] == 'refused', document
         assert {c['name'] for c in document['report']['components']
@@ -164,16 +165,18 @@ def aborted():
                    ['services'] if s['name'] == 'store')
         # The counter is suspended when the store's turn comes.
         g.run(f'kill -STOP {pid}')
-        code, out = g.try_run(f'kho kexec --timeout 3 /boot/{CURRENT}')
+        code, out = g.try_run(f'kho kexec --timeout 3 --reuse-cmdline '
+                              f'/boot/{CURRENT}')
         assert code == 1 and 'store: no answer in 3 s' in out, out
         counts(g)
         # Nor does another reboot execute what was loaded.
         assert g.run('cat /sys/kernel/kexec_loaded').strip() == '0'
         # As long as it has not noticed that it was given up:
-        code, out = g.try_run(f'kho kexec /boot/{CURRENT}')
+        code, out = g.try_run(f'kho kexec --reuse-cmdline /boot/{CURRENT}')
         assert code == 1 and 'has not noticed' in out, out
         g.run(f'kill -CONT {pid}; redis-cli ping; kill -STOP {pid}')
-        g.run(f'kho kexec /boot/{CURRENT} >/tmp/out 2>&1 & echo $! >/tmp/pid')
+        g.run(f'kho kexec --reuse-cmdline /boot/{CURRENT} >/tmp/out 2>&1 & '
+              'echo $! >/tmp/pid')
         # Suspended: it does not count any more.
         g.run('until a=$(tail -1 /tmp/counter.log); sleep 3; '
               '[ "$a" = "$(tail -1 /tmp/counter.log)" ]; do :; done')
@@ -213,7 +216,8 @@ def older():
         start_store(g, 'kvstore-v2')
         g.run('redis-cli set k v; redis-cli rpush list 1 2')
         code, out = g.try_run(
-            f'kho kexec --next store=/bin/kvstore-v1 /boot/{CURRENT}')
+            'kho kexec --reuse-cmdline --next store=/bin/kvstore-v1 '
+            f'/boot/{CURRENT}')
         assert code == 1 and "'list'" in out, out
         g.run('redis-cli del list')
         g.kexec(CURRENT, '--next store=/bin/kvstore-v1')

@@ -297,7 +297,7 @@ def refused():
         failing = out.split('COMPONENT')[0]
         assert 'kho' in failing and 'memfd' in failing, out
         code, out = g.try_run(
-            f'kho check --json running /boot/{NEXT}')
+            f'kho check --json --reuse-cmdline running /boot/{NEXT}')
         report = json.loads(out.strip().splitlines()[-1])
         assert {c['name'] for c in report['components']
                 if c['verdict'] in ('incompatible', 'unknown')} == \

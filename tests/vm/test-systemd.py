@@ -216,12 +216,17 @@ def gate():
         refused(g, 'systemctl start kexec.target', 'it takes one IMAGE')
         configure(g, '/boot/none')
         refused(g, 'systemctl start kexec.target', '/boot/none')
+        # The next kernel would have LUO off.
+        configure(g, f"'--append \"console=ttyS0\" /boot/{CURRENT}'")
+        said = refused(g, 'systemctl start kexec.target',
+                       f'/boot/{CURRENT}: refused')
+        assert 'add liveupdate=on' in said, said
         configure(g, '/boot/' + NEXT)
         said = refused(g, 'systemctl start kexec.target',
                        f'/boot/{NEXT}: refused')
         assert 'memfd: running writes' in said, said
         # These want that something is loaded, and they do not wait.
-        g.run(f'kho kexec --load-only /boot/{CURRENT}')
+        g.run(f'kho kexec --load-only --reuse-cmdline /boot/{CURRENT}')
         refused(g, 'systemctl kexec', 'refused', waits=False)
         refused(g, '/bin/reboot', 'refused', waits=False)
         code, out = g.try_run('systemctl isolate kexec.target')
@@ -245,7 +250,7 @@ def stopped():
         g.run(f'mkdir -p {drop_in}; (echo [Service]; '
               f'echo ExecStartPre=/bin/sleep 1000000) >{drop_in}/slow.conf; '
               f'systemctl daemon-reload')
-        configure(g, '/boot/' + CURRENT)
+        configure(g, f"'--reuse-cmdline /boot/{CURRENT}'")
         refused(g, 'systemctl start --no-block kexec.target; '
                    'until systemctl show -p SubState kho-kexec.service | '
                    'grep start-pre; do usleep 100000; done; '

@@ -10,6 +10,7 @@
 
 #include "ask.h"
 #include "check.h"
+#include "jump.h"
 #include "kho.h"
 #include "runtime.h"
 #include "state.h"
@@ -20,6 +21,8 @@
 
 static const char help[] =
 	"Usage: kho check [--allow-degraded] [--profile FILE] [--json] FROM TO\n"
+	"       kho check [--cmdline TEXT | --reuse-cmdline] [--append TEXT]\n"
+	"                 [--initrd FILE] running IMAGE\n"
 	"\n"
 	"Says whether FROM can hand its state over to TO, and in which versions. Nothing\n"
 	"is handed over and nothing changes.\n"
@@ -35,10 +38,14 @@ static const char help[] =
 	"  --json            for programs; see docs/schemas.md, kho-report\n"
 	"  --help            this text\n"
 	"\n"
+	"Whether a kernel takes over is decided by its command line too: without that\n"
+	"kho cannot tell. What kho kexec is to be told:\n"
+	"\n" JUMP_HELP "\n"
 	"Exit: 0 it can, 1 it cannot, 2 cannot tell, 3 it can, without optional\n"
 	"components.\n"
 	"\n"
-	"Example: kho check cache ./cache-v2\n";
+	"Example: kho check cache ./cache-v2\n"
+	"         kho check --reuse-cmdline running /boot/vmlinuz\n";
 
 /*
  * Besides what is in the state tree, the successor has to read the arena itself
@@ -162,10 +169,17 @@ int check_service(const char *name, const struct kho_manifest *to,
 	return ret;
 }
 
+static bool jump_given(const struct jump *jump)
+{
+	return jump->cmdline || jump->initrd;
+}
+
 static int check_file(const char *from, const struct kho_manifest *to,
 		      const struct kho_check_opts *opts,
-		      struct kho_report **report, struct kho_error *err)
+		      const struct jump *jump, struct kho_report **report,
+		      struct kho_error *err)
 {
+	bool here = !strcmp(from, "running");
 	struct kho_manifest *manifest;
 	int ret = target_manifest(from, &manifest, err);
 
@@ -174,6 +188,9 @@ static int check_file(const char *from, const struct kho_manifest *to,
 	ret = kho_check_manifests(manifest, to, opts, report);
 	if (ret)
 		kho_fail(err, ret, "out of memory");
+	else if (here || jump_given(jump))
+		jump_judge(jump, here ? JUMP_HERE : JUMP_ELSEWHERE, manifest,
+			   to, *report);
 	kho_manifest_free(manifest);
 	return ret;
 }
@@ -182,6 +199,7 @@ int outcome_exit(enum kho_outcome outcome)
 {
 	return outcome == KHO_OUTCOME_COMPATIBLE ? EXIT_YES :
 	       outcome == KHO_OUTCOME_DEGRADED	 ? EXIT_DEGRADED :
+	       outcome == KHO_OUTCOME_UNKNOWN	 ? EXIT_UNKNOWN :
 						   EXIT_NO;
 }
 
@@ -193,7 +211,8 @@ static void print_report_json(const struct kho_report *report)
 	free(text);
 }
 
-static int check(char **argv, const struct kho_check_opts *opts, bool json)
+static int check(char **argv, const struct kho_check_opts *opts,
+		 const struct jump *jump, bool json)
 {
 	struct kho_manifest *to;
 	struct kho_report *report;
@@ -202,10 +221,13 @@ static int check(char **argv, const struct kho_check_opts *opts, bool json)
 
 	if (target_manifest(argv[1], &to, &err))
 		return fail("check: %s", err.text);
-	if (is_service(argv[0]))
+	if (jump_given(jump) && (!to->image || is_service(argv[0])))
+		ret = kho_fail(&err, -EINVAL,
+			       "a command line and an initrd are for kernels, FROM and TO");
+	else if (is_service(argv[0]))
 		ret = check_service(argv[0], to, opts, &report, &err);
 	else
-		ret = check_file(argv[0], to, opts, &report, &err);
+		ret = check_file(argv[0], to, opts, jump, &report, &err);
 	kho_manifest_free(to);
 	if (ret)
 		return fail("check: %s", err.text);
@@ -225,35 +247,41 @@ int cmd_check(int argc, char **argv)
 		{ "profile", required_argument, NULL, 'p' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
+		JUMP_OPTIONS,
 		{ 0 },
 	};
 	struct kho_check_opts opts = { 0 };
 	struct kho_profile *profile = NULL;
+	struct jump jump = { 0 };
 	struct kho_error err;
 	bool json = false;
-	int c, code;
+	int c, code = -1;
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+	while (code < 0 &&
+	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (c == 'd') {
 			opts.allow_degraded = true;
 		} else if (c == 'j') {
 			json = true;
 		} else if (c == 'h') {
 			fputs(help, stdout);
-			free(profile);
-			return EXIT_YES;
-		} else if (c != 'p') {
-			free(profile);
-			return fail_option("check", c, argv);
-		} else {
+			code = EXIT_YES;
+		} else if (c == 'p') {
 			free(profile);
 			if (kho_profile_open(optarg, &profile, &err))
-				return fail("check: %s", err.text);
+				code = fail("check: %s", err.text);
+		} else if (!jump_option(&jump, c, optarg)) {
+			code = fail_option("check", c, argv);
 		}
 	}
 	opts.profile = profile;
-	code = argc - optind == 2 ? check(argv + optind, &opts, json) :
-				    fail_usage("check", "it takes FROM and TO");
+	if (code < 0 && argc - optind != 2)
+		code = fail_usage("check", "it takes FROM and TO");
+	if (code < 0 && jump_prepare(&jump, &err))
+		code = fail("check: %s", err.text);
+	if (code < 0)
+		code = check(argv + optind, &opts, &jump, json);
+	jump_free(&jump);
 	free(profile);
 	return code;
 }

@@ -121,6 +121,11 @@ int kernel_read(int fd, const struct kernel_options *options,
 int kernel_read_running(const struct kernel_options *options,
 			struct kernel *kernel, struct kho_error *err);
 
+/*
+ * The sizes of its scratch areas, at most @max; 0 or a negative errno.
+ */
+int running_scratch(uint64_t *sizes, size_t max, size_t *n);
+
 void kernel_free(struct kernel *kernel);
 
 /*

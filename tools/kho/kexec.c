@@ -18,6 +18,7 @@
 #include <linux/reboot.h>
 
 #include "check.h"
+#include "jump.h"
 #include "kho.h"
 #include "notify.h"
 #include "suspend.h"
@@ -27,15 +28,13 @@ static const char help[] =
 	"Usage: kho kexec [OPTIONS] IMAGE\n"
 	"       kho kexec [OPTIONS] --capture\n"
 	"\n"
-	"Checks whether the kernel IMAGE takes over what the running kernel hands over.\n"
+	"Checks whether the kernel IMAGE, with this command line and initrd, takes over\n"
+	"what the running kernel hands over.\n"
 	"Only then loads it, puts the state of all services under 'kho run' into\n"
 	"sessions of the kernel, and executes it: this kernel ends, without stopping\n"
 	"anything else and without unmounting. In the next one 'kho run' finds each\n"
 	"service's state.\n"
-	"\n"
-	"  --initrd FILE      its initial RAM disk\n"
-	"  --append TEXT      its command line\n"
-	"  --reuse-cmdline    the command line of the running kernel\n"
+	"\n" JUMP_HELP
 	"  --capture          instead of a kernel, something that says on the first\n"
 	"                     serial port where the handover is, and halts, so that a\n"
 	"                     dump of the machine shows what a kernel would have got\n"
@@ -45,7 +44,8 @@ static const char help[] =
 	"                     in versions that it reads\n"
 	"  --timeout S        seconds that each service has to suspend (30)\n"
 	"  --allow-degraded   consent to what is lost of optional components\n"
-	"  --force            whatever the checks say: says what will be lost\n"
+	"  --force            whatever the checks say, unless the machine would not come\n"
+	"                     up: says what will be lost\n"
 	"  --load-only        load, do not suspend and execute\n"
 	"  --hold             do not execute, and stay: somebody else will execute, such\n"
 	"                     as systemd; services go on when this ends before that\n"
@@ -60,8 +60,7 @@ static const char help[] =
 
 struct kexec {
 	const char *image;
-	const char *initrd;
-	char *cmdline; /* to free */
+	struct jump jump;
 	bool capture;
 	bool force;
 	bool load_only;
@@ -76,25 +75,6 @@ struct kexec {
 #define TIMEOUT_MS 30000
 
 extern const char kho_capture_image[], kho_capture_image_end[];
-
-/* What the command line of the running kernel is. */
-static int read_cmdline(char **cmdline)
-{
-	FILE *file = fopen("/proc/cmdline", "r");
-	size_t size = 0;
-	ssize_t len;
-
-	if (!file)
-		return -errno;
-	free(*cmdline);
-	*cmdline = NULL;
-	len = getline(cmdline, &size, file);
-	fclose(file);
-	if (len < 0)
-		return -EIO;
-	(*cmdline)[strcspn(*cmdline, "\n")] = '\0';
-	return 0;
-}
 
 static int open_capture(struct kho_error *err)
 {
@@ -119,50 +99,98 @@ static int open_file(const char *path, struct kho_error *err)
 			fd;
 }
 
-static int explain_load(const struct kexec *kexec, int error,
-			struct kho_error *err)
+/* A word of a file of the running kernel; "" without that. */
+static void read_word(const char *name, char word[64])
 {
-	const char *image = kexec->capture ? "the capture image" : kexec->image;
+	char *path = kernel_path(name);
+	FILE *file = fopen(path, "re");
 
+	if (!file || !fgets(word, 64, file))
+		word[0] = '\0';
+	if (file)
+		fclose(file);
+	free(path);
+}
+
+/* Why the kernel says EPERM, which it does not. */
+static const char *explain_permission(void)
+{
+	char word[64];
+
+	if (geteuid())
+		return "not permitted: be root";
+	read_word("/proc/sys/kernel/kexec_load_disabled", word);
+	if (word[0] == '1')
+		return "sysctl kernel.kexec_load_disabled is 1, and stays so until the next boot";
+	read_word("/proc/sys/kernel/kexec_load_limit_reboot", word);
+	if (word[0] == '0')
+		return "sysctl kernel.kexec_load_limit_reboot is 0: no more kernels until the next boot";
+	read_word("/sys/kernel/security/lockdown", word);
+	if (strstr(word, "[integrity]") || strstr(word, "[confidentiality]"))
+		return "this kernel is locked down, and the image has no signature that it trusts: sign it, or boot without lockdown=";
+	return "not permitted: it takes CAP_SYS_BOOT, which a container does not have, and no security module against it";
+}
+
+/* Of kexec_file_load(2): the cause, and what to do. */
+static const char *explain_load(int error)
+{
 	switch (error) {
 	case EPERM:
-		return kho_fail(err, -error,
-				"cannot load %s: not permitted: be root, and see "
-				"sysctl kernel.kexec_load_disabled and lockdown",
-				image);
+		return explain_permission();
+	case EACCES:
+		return "a security module, such as IMA, refuses the image or its initrd: see the kernel's log";
 	case ENOSYS:
-		return kho_fail(err, -error,
-				"cannot load %s: this kernel has no "
-				"kexec_file_load (CONFIG_KEXEC_FILE)",
-				image);
+		return "this kernel has no kexec_file_load (CONFIG_KEXEC_FILE)";
 	case ENOEXEC:
-		return kho_fail(err, -error,
-				"cannot load %s: not an image that this kernel "
-				"can execute",
-				image);
+		return "not an image that this kernel can execute: it takes a bzImage on x86-64, an Image on arm64; of a UKI take what is in its section .linux";
+	case ENODATA:
+	case ELIBBAD:
+		return "it is not signed, and this kernel wants that (CONFIG_KEXEC_SIG_FORCE, or lockdown): sign it";
+	case ENOKEY:
+	case EKEYREJECTED:
+	case EKEYEXPIRED:
+	case EKEYREVOKED:
+	case ENOPKG:
+	case EBADMSG:
+		return "this kernel does not trust its signature: sign it with a key of the kernel's keyrings, or enroll the key";
+	case ENOMEM:
+		return "out of memory: image and initrd are copied; free some, or take a smaller initrd";
+	case EADDRNOTAVAIL:
+		return "image and initrd do not fit into the scratch areas of this kernel, one of which they have to be in: start it with a larger kho_scratch=";
+	case EINVAL:
+		return "the command line is too long for it, or the image or its initrd is empty or malformed: see the kernel's log";
+	case EFBIG:
+		return "the image or its initrd is too large";
+	case ETXTBSY:
+		return "the image or its initrd is open for writing: wait until it is complete";
+	case EBUSY:
+		return "another process is loading or executing a kernel: try again";
 	default:
-		return kho_fail(err, -error, "cannot load %s: %s", image,
-				strerror(error));
+		return strerror(error);
 	}
 }
 
 static int load(const struct kexec *kexec, struct kho_error *err)
 {
-	const char *cmdline = kexec->cmdline ? kexec->cmdline : "";
-	unsigned long flags = kexec->initrd ? 0 : KEXEC_FILE_NO_INITRAMFS;
+	const char *cmdline = kexec->jump.cmdline ? kexec->jump.cmdline : "";
+	const char *path = kexec->jump.initrd;
+	unsigned long flags = path ? 0 : KEXEC_FILE_NO_INITRAMFS;
 	int initrd = -1, ret = 0, image;
 
 	image = kexec->capture ? open_capture(err) :
 				 open_file(kexec->image, err);
 	if (image < 0)
 		return image;
-	if (kexec->initrd) {
-		initrd = open_file(kexec->initrd, err);
+	if (path) {
+		initrd = open_file(path, err);
 		ret = initrd < 0 ? initrd : 0;
 	}
 	if (!ret && syscall(SYS_kexec_file_load, image, initrd,
 			    strlen(cmdline) + 1, cmdline, flags))
-		ret = explain_load(kexec, errno, err);
+		ret = kho_fail(err, -errno, "cannot load %s: %s",
+			       kexec->capture ? "the capture image" :
+						kexec->image,
+			       explain_load(errno));
 	close(image);
 	if (initrd >= 0)
 		close(initrd);
@@ -184,48 +212,65 @@ static void execute(struct kho_error *err)
 	kho_fail(err, -errno,
 		 "loaded, but not executed: %s: what is preserved is as "
 		 "it was, see the kernel's log",
-		 strerror(errno));
+		 errno == EINVAL ? "somebody has unloaded it meanwhile" :
+		 errno == EBUSY	 ? "another process is loading a kernel" :
+				   strerror(errno));
+}
+
+/* What the two kernels are, and how the next one is started. */
+static int judge(struct kexec *kexec)
+{
+	struct kho_manifest *from, *to;
+	int ret = target_manifest("running", &from, &kexec->err);
+
+	if (ret)
+		return ret;
+	ret = target_manifest(kexec->image, &to, &kexec->err);
+	if (ret) {
+		kho_manifest_free(from);
+		return ret;
+	}
+	ret = kho_check_manifests(from, to, &kexec->services.how,
+				  &kexec->report);
+	if (ret)
+		kho_fail(&kexec->err, ret, "out of memory");
+	else
+		jump_judge(&kexec->jump,
+			   kexec->load_only ? JUMP_NOW : JUMP_SUSPENDED, from,
+			   to, kexec->report);
+	kho_manifest_free(from);
+	kho_manifest_free(to);
+	return ret;
 }
 
 /* Can the next kernel take over? 0: go on; otherwise the exit code. */
 static int check_kernel(struct kexec *kexec)
 {
-	struct kho_manifest *from, *to;
 	char summary[KHO_ERROR_SIZE / 2];
-	int ret;
+	const struct kho_report *report;
+	bool degraded;
 
-	if (target_manifest("running", &from, &kexec->err))
+	if (judge(kexec))
 		return EXIT_UNKNOWN;
-	if (target_manifest(kexec->image, &to, &kexec->err)) {
-		kho_manifest_free(from);
-		return EXIT_UNKNOWN;
-	}
-	ret = kho_check_manifests(from, to, &kexec->services.how,
-				  &kexec->report);
-	kho_manifest_free(from);
-	kho_manifest_free(to);
-	if (ret) {
-		kho_fail(&kexec->err, ret, "out of memory");
-		return EXIT_UNKNOWN;
-	}
-	if (kexec->report->outcome == KHO_OUTCOME_COMPATIBLE)
+	report = kexec->report;
+	if (report->outcome == KHO_OUTCOME_COMPATIBLE)
 		return 0;
-	kho_report_summary(kexec->report, summary, sizeof(summary));
-	if (kexec->report->outcome == KHO_OUTCOME_INCOMPATIBLE) {
-		if (!kexec->json)
-			kho_report_print(kexec->report, stdout, want_color());
-		fflush(stdout);
-		if (!kexec->force) {
-			kho_fail(&kexec->err, -EPROTONOSUPPORT,
-				 "%s: refused: nothing has happened",
-				 kexec->image);
-			return EXIT_NO;
-		}
+	degraded = report->outcome == KHO_OUTCOME_DEGRADED;
+	if (!degraded && !kexec->json)
+		kho_report_print(report, stdout, want_color());
+	fflush(stdout);
+	if (!degraded && (!kexec->force || jump_is_fatal(report))) {
+		kho_fail(&kexec->err, -EPROTONOSUPPORT,
+			 "%s: %s%s: nothing has happened", kexec->image,
+			 report->outcome == KHO_OUTCOME_UNKNOWN ?
+				 "cannot tell whether it takes over" :
+				 "refused",
+			 kexec->force ? ", --force or not" : "");
+		return outcome_exit(report->outcome);
 	}
+	kho_report_summary(report, summary, sizeof(summary));
 	say("kexec: %s: %s: what needs these is lost: %s", kexec->image,
-	    kexec->report->outcome == KHO_OUTCOME_DEGRADED ? "degraded" :
-							     "forced",
-	    summary);
+	    degraded ? "degraded" : "forced", summary);
 	return 0;
 }
 
@@ -316,9 +361,6 @@ static int add_next(struct kexec *kexec, const char *text)
 static int parse(struct kexec *kexec, int argc, char **argv, int *code)
 {
 	static const struct option options[] = {
-		{ "initrd", required_argument, NULL, 'i' },
-		{ "append", required_argument, NULL, 'a' },
-		{ "reuse-cmdline", no_argument, NULL, 'r' },
 		{ "capture", no_argument, NULL, 'c' },
 		{ "allow-degraded", no_argument, NULL, 'd' },
 		{ "force", no_argument, NULL, 'f' },
@@ -328,23 +370,13 @@ static int parse(struct kexec *kexec, int argc, char **argv, int *code)
 		{ "timeout", required_argument, NULL, 't' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
+		JUMP_OPTIONS,
 		{ 0 },
 	};
-	bool reuse = false;
-	int c, ret;
+	int c;
 
 	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (c) {
-		case 'i':
-			kexec->initrd = optarg;
-			break;
-		case 'a':
-			free(kexec->cmdline);
-			kexec->cmdline = must(strdup(optarg));
-			break;
-		case 'r':
-			reuse = true;
-			break;
 		case 'c':
 			kexec->capture = true;
 			break;
@@ -380,15 +412,13 @@ static int parse(struct kexec *kexec, int argc, char **argv, int *code)
 			*code = EXIT_YES;
 			return -1;
 		default:
+			if (jump_option(&kexec->jump, c, optarg))
+				break;
 			*code = fail_option("kexec", c, argv);
 			return -1;
 		}
 	}
 	*code = EXIT_UNKNOWN;
-	if (reuse && kexec->cmdline)
-		return fail_usage("kexec",
-				  "--append or --reuse-cmdline, not both"),
-		       -1;
 	if (kexec->load_only && kexec->hold)
 		return fail_usage("kexec", "--load-only or --hold, not both"),
 		       -1;
@@ -398,9 +428,8 @@ static int parse(struct kexec *kexec, int argc, char **argv, int *code)
 						   "it takes one IMAGE"),
 		       -1;
 	kexec->image = argv[optind];
-	ret = reuse ? read_cmdline(&kexec->cmdline) : 0;
-	if (ret)
-		return fail("kexec: /proc/cmdline: %s", strerror(-ret)), -1;
+	if (jump_prepare(&kexec->jump, &kexec->err))
+		return fail("kexec: %s", kexec->err.text), -1;
 	return 0;
 }
 
@@ -418,6 +447,6 @@ int cmd_kexec(int argc, char **argv)
 	}
 	suspend_free(&kexec.services);
 	kho_report_free(kexec.report);
-	free(kexec.cmdline);
+	jump_free(&kexec.jump);
 	return code;
 }

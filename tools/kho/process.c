@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kho.h"
@@ -129,4 +130,60 @@ char **process_argv(pid_t pid)
 	}
 	free(text);
 	return argv;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	/* A device can have several nodes. */
+	if (S_ISCHR(a->st_mode) && S_ISCHR(b->st_mode))
+		return a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+static bool holds(pid_t pid, const struct stat *file)
+{
+	int fd = open_proc(pid, "fd", O_RDONLY | O_DIRECTORY);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	struct stat st;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir)))
+		found = entry->d_name[0] != '.' &&
+			!fstatat(fd, entry->d_name, &st, 0) &&
+			same_file(file, &st);
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+pid_t process_holding(const char *path, char name[16])
+{
+	struct dirent *entry;
+	struct stat file;
+	pid_t pid, holder = 0;
+	ssize_t len = 0;
+	DIR *dir;
+	int fd;
+
+	if (stat(path, &file))
+		return 0;
+	dir = opendir("/proc");
+	while (dir && !holder && (entry = readdir(dir))) {
+		pid = atoi(entry->d_name);
+		if (pid > 0 && pid != getpid() && holds(pid, &file))
+			holder = pid;
+	}
+	if (dir)
+		closedir(dir);
+	fd = holder ? open_proc(holder, "comm", O_RDONLY) : -1;
+	if (fd >= 0) {
+		len = read(fd, name, 15);
+		close(fd);
+	}
+	name[len > 0 ? len : 0] = 0;
+	name[strcspn(name, "\n")] = 0;
+	return holder;
 }

@@ -23,4 +23,11 @@ int process_exe(pid_t pid, int flags, char **path);
 /* A process's arguments, NULL-terminated, in one block to free(), or NULL. */
 char **process_argv(pid_t pid);
 
+/*
+ * A process other than this one that has a file or device open; 0: none that
+ * this one may look into.
+ * @name: of the process
+ */
+pid_t process_holding(const char *path, char name[16]);
+
 #endif

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libfdt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +23,12 @@
 /* Tests put their own files there. */
 static const char *debugfs(void)
 {
-	const char *dir = getenv("KHO_DEBUGFS");
+	const char *dir = getenv("KHO_DEBUGFS"), *root = getenv("KHO_ROOT");
+	static char path[PATH_MAX];
 
-	return dir && *dir ? dir : "/sys/kernel/debug/kho";
+	snprintf(path, sizeof(path), "%s/sys/kernel/debug/kho",
+		 root ? root : "");
+	return dir && *dir ? dir : path;
 }
 
 static const char *kcore(void)
@@ -91,6 +95,19 @@ static size_t read_numbers(const char *name, uint64_t *numbers, size_t max)
 	}
 	free(text);
 	return n;
+}
+
+int running_scratch(uint64_t *sizes, size_t max, size_t *n)
+{
+	char *text;
+	size_t size;
+	int ret = read_file("out/scratch_len", &text, &size);
+
+	if (ret)
+		return ret;
+	free(text);
+	*n = read_numbers("out/scratch_len", sizes, max);
+	return *n ? 0 : -ENODATA;
 }
 
 static void read_scratch(struct kernel *kernel)

@@ -16,6 +16,7 @@
 
 #include "ask.h"
 #include "check.h"
+#include "jump.h"
 #include "runtime.h"
 #include "session.h"
 #include "suspend.h"
@@ -164,7 +165,7 @@ static int suspend_one(const struct suspend *suspend, struct suspended *one,
 		       struct kho_error *err)
 {
 	struct json_object *request, *answer = NULL;
-	char name[KHO_SESSION_NAME_SIZE];
+	char name[KHO_SESSION_NAME_SIZE], holder[64];
 	int ret;
 
 	if (one->service.arena < 0)
@@ -176,6 +177,10 @@ static int suspend_one(const struct suspend *suspend, struct suspended *one,
 		return kho_fail(err, -EEXIST,
 				"session %s exists: another kexec is under way, or one was given up and process %d has not noticed",
 				name, one->service.pid);
+	if (one->session == -EBUSY && jump_holder(holder, sizeof(holder)))
+		return kho_fail(err, -EBUSY,
+				"/dev/liveupdate: %s has it open: end that, or let it close it",
+				holder);
 	if (one->session < 0)
 		return one->session;
 	request = make_request(suspend, one->service.name);

@@ -126,6 +126,16 @@ static int service_manifest(const char *name, struct kho_manifest **manifest,
 	return ret;
 }
 
+char *kernel_path(const char *path)
+{
+	const char *root = getenv("KHO_ROOT");
+	char *result;
+
+	if (asprintf(&result, "%s%s", root ? root : "", path) < 0)
+		must(result = NULL);
+	return result;
+}
+
 int target_manifest(const char *target, struct kho_manifest **manifest,
 		    struct kho_error *err)
 {

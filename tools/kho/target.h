@@ -21,9 +21,12 @@ int program_find(const char *name, char **path, struct kho_error *err);
  */
 bool is_service(const char *word);
 
+/* Where a file of the running kernel is: below KHO_ROOT, if not in /; to free(). */
+char *kernel_path(const char *path);
+
 /*
  * Reads the manifest of a TARGET: a service's program, "running", which is the
- * kernel, or a file. KHO_ROOT says where the kernel's files are, if not in /.
+ * kernel, or a file.
  */
 int target_manifest(const char *target, struct kho_manifest **manifest,
 		    struct kho_error *err);
