@@ -8,7 +8,9 @@
  * Reading is strict: two readers that understand a document differently are
  * worse than one that refuses it. A scan over the text bounds what the parser
  * can make of it, and sees what the parser would not say: text that is not
- * UTF-8, a member that is there twice.
+ * UTF-8, a member that is there twice, a number that begins with a zero. The
+ * parser could be strict itself, but is not the same in each version: json-c
+ * 0.18 then refuses all that is not ASCII, and numbers that are too large.
  */
 #include <errno.h>
 #include <json-c/json.h>
@@ -197,6 +199,7 @@ struct scan {
 	size_t len, at;
 	size_t values, objects;
 	size_t depth, open[MAX_DEPTH];
+	char last; /* what the text before @at ends with, but for blanks */
 	size_t n, room;
 	struct name *names;
 	struct kho_error *err;
@@ -283,14 +286,71 @@ static int scan_string(struct scan *s)
 	return add_name(s, first, len);
 }
 
+static const char *skip_digits(const char *t, const char *end)
+{
+	while (t < end && *t >= '0' && *t <= '9')
+		t++;
+	return t;
+}
+
+static bool is_number(const char *t, const char *end)
+{
+	const char *from;
+
+	t += t < end && *t == '-';
+	from = t;
+	t = t < end && *t == '0' ? t + 1 : skip_digits(t, end);
+	if (t > from && t < end && *t == '.') {
+		from = ++t;
+		t = skip_digits(t, end);
+	}
+	if (t > from && t < end && (*t == 'e' || *t == 'E')) {
+		t++;
+		t += t < end && (*t == '+' || *t == '-');
+		from = t;
+		t = skip_digits(t, end);
+	}
+	return t > from && t == end;
+}
+
+static bool is_word(const char *t, size_t len, const char *word)
+{
+	return len == strlen(word) && !memcmp(t, word, len);
+}
+
+/* A number, true, false or null, whose characters are in @set. */
+static int scan_word(struct scan *s, const char *set)
+{
+	const char *t = s->text + s->at;
+	size_t from = s->at, len;
+
+	while (s->at < s->len && s->text[s->at] && strchr(set, s->text[s->at]))
+		s->at++;
+	len = s->at - from;
+	/* A document does not end so: the parser will say it. */
+	if (s->at == s->len || is_number(t, t + len) ||
+	    is_word(t, len, "true") || is_word(t, len, "false") ||
+	    is_word(t, len, "null"))
+		return 0;
+	return bad_text(s, from,
+			"'%.*s' is neither a number nor true, false or null",
+			len < 64 ? (int)len : 64, t);
+}
+
 static int scan_one(struct scan *s)
 {
-	/* What numbers, true, false and null are made of, and blanks. */
-	static const char others[] = "0123456789+-.eEtrufalsn: \t\r\n";
-	char c = s->text[s->at];
+	static const char words[] = "0123456789+-.eEtrufalsn";
+	char c = s->text[s->at], last = s->last;
 
+	if (c && strchr(" \t\r\n", c)) {
+		s->at++;
+		return 0;
+	}
+	s->last = c;
 	if (c == '"')
 		return scan_string(s);
+	if (c && strchr(words, c))
+		return scan_word(s, words);
 	if (c == '{' || c == '[') {
 		if (s->depth == MAX_DEPTH)
 			return bad_text(s, s->at,
@@ -299,8 +359,10 @@ static int scan_one(struct scan *s)
 					MAX_DEPTH);
 		s->open[s->depth++] = s->objects++;
 	} else if (c == '}' || c == ']') {
+		if (last == ',')
+			return bad_text(s, s->at, "a comma before '%c'", c);
 		s->depth -= !!s->depth;
-	} else if (c != ',' && (!c || !strchr(others, c))) {
+	} else if (c != ',' && c != ':') {
 		return c > ' ' && c <= '~' ?
 			       bad_text(s, s->at, "unexpected '%c'", c) :
 			       bad_text(s, s->at, "unexpected byte 0x%02x",
@@ -358,10 +420,6 @@ static int parse(const struct scan *s, struct json_object **object)
 
 	if (!tokener)
 		return no_memory(s->err);
-	json_tokener_set_flags(tokener,
-			       JSON_TOKENER_STRICT |
-				       JSON_TOKENER_VALIDATE_UTF8 |
-				       JSON_TOKENER_ALLOW_TRAILING_CHARS);
 	*object = json_tokener_parse_ex(tokener, s->text, (int)s->len);
 	why = json_tokener_get_error(tokener);
 	end = json_tokener_get_parse_end(tokener);

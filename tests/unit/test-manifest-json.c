@@ -310,10 +310,28 @@ static void bad_text(void **state)
 		{ "{\"a\":.5}", NULL, 0 },
 		{ "{\"a\":0x1}", "F: line 1, column 7: unexpected 'x'", 0 },
 		{ "{\"a\":NaN}", "F: line 1, column 6: unexpected 'N'", 0 },
-		{ "{\"a\":-Infinity}", "F: line 1, column 7: unexpected 'I'",
+		{ "{\"a\":-Infinity}",
+		  "F: line 1, column 6: '-' is neither a number nor true, "
+		  "false or null",
 		  0 },
 		{ "{\"a\":True}", "F: line 1, column 6: unexpected 'T'", 0 },
 		{ "{\"a\":nul}", NULL, 0 },
+		{ "{\"a\":truE}", NULL, 0 },
+		{ "{\"a\":nulll}", NULL, 0 },
+		{ "{\"a\":-}", NULL, 0 },
+		{ "{\"a\":--1}", NULL, 0 },
+		{ "{\"a\":-01}", NULL, 0 },
+		{ "{\"a\":00}", NULL, 0 },
+		{ "{\"a\":1.}", NULL, 0 },
+		{ "{\"a\":1.e1}", NULL, 0 },
+		{ "{\"a\":1e}", NULL, 0 },
+		{ "{\"a\":1e+}", NULL, 0 },
+		{ "{\"a\":1-2}",
+		  "F: line 1, column 6: '1-2' is neither a number nor true, "
+		  "false or null",
+		  0 },
+		{ "{\"a\":[1,\n ]}", "F: line 2, column 2: a comma before ']'",
+		  0 },
 		{ "{'a':1}", "F: line 1, column 2: unexpected '''", 0 },
 		{ "{a:1}", NULL, 0 },
 		{ "{\"a\" 1}", NULL, 0 },
@@ -359,6 +377,46 @@ static void bad_text(void **state)
 
 	(void)state;
 	ASSERT_REFUSED(cases);
+}
+
+/* Whatever is JSON, in members that nobody knows. */
+static void good_text(void **state)
+{
+	static const char *const cases[] = {
+		"0",
+		"-0",
+		"-0.5e-3",
+		"1E+2",
+		"1e400",
+		"10203",
+		"true",
+		"[ ]",
+		"{ }",
+		"[false , null]",
+		"\"\"",
+		"\",\"",
+		"\"[1,]\"",
+		"\"\x7f\"",
+		"\"\\u00e4\"",
+		"\"ä\"",
+		"\"\u20ac\"",
+		"\"\U0001f600\"",
+		"-18446744073709551616",
+		"100000000000000000000000000000000000000000000000000000000000",
+	};
+	struct kho_manifest *manifest;
+	struct kho_error err;
+	char text[256];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text),
+			 COMPONENT("\"write\":null,\"ä\":%s"), cases[i]);
+		if (parse(text, &manifest, &err))
+			fail_msg("%s: %s", cases[i], err.text);
+		kho_manifest_free(manifest);
+	}
 }
 
 /* What is in it. */
@@ -777,6 +835,7 @@ int main(void)
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(file),
 		cmocka_unit_test(bad_text),
+		cmocka_unit_test(good_text),
 		cmocka_unit_test(bad_document),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(many_components),
