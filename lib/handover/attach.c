@@ -253,9 +253,12 @@ static struct kho *new_handle(const struct kho_attach_opts *opts)
 	return kho;
 }
 
+/* A file in tmpfs has seals too, of which this one never goes. */
 static bool is_memfd(int fd)
 {
-	return fcntl(fd, F_GET_SEALS) >= 0;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals >= 0 && seals != F_SEAL_SEAL;
 }
 
 /* Lock the arena that came from custody or from the caller, and attach. */
@@ -268,7 +271,8 @@ static int attach_foreign(struct kho *kho, int fd,
 	if (fcntl(fd, F_GETFD) < 0)
 		return kho_fail(err, -EBADF, "arena: fd %d is not open", fd);
 	if (!is_memfd(fd))
-		return kho_fail(err, -EINVAL, "arena: fd %d is not a memfd",
+		return kho_fail(err, -EINVAL,
+				"arena: fd %d is not a memfd that can be sealed",
 				fd);
 	ret = arena_lock(fd, &kho->fd, err);
 	return ret ? ret : attach_to(kho, opts, err, report);
@@ -304,7 +308,8 @@ static int attach_handed_over(struct kho *kho, const char *env,
 	kho->service->handover = (int)sock;
 	ret = handover_receive(kho, kho->service->handover, &kho->fd, err);
 	if (!ret && !is_memfd(kho->fd))
-		ret = kho_fail(err, -EINVAL, "arena: fd %d is not a memfd",
+		ret = kho_fail(err, -EINVAL,
+			       "arena: fd %d is not a memfd that can be sealed",
 			       kho->fd);
 	if (!ret)
 		ret = attach_to(kho, opts, err, report);

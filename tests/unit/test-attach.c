@@ -261,6 +261,7 @@ static void root_fdt_format(void **state)
 static void bad_files(void **state)
 {
 	char path[] = "/tmp/kho-test-XXXXXX", junk[4096];
+	char shm[] = "/dev/shm/kho-test-XXXXXX"; /* a tmpfs */
 	struct kho *kho;
 	int fd, pipefd[2];
 
@@ -274,6 +275,15 @@ static void bad_files(void **state)
 	unlink(path);
 	assert_int_equal(try_attach(&kho, fd, NULL), -EINVAL);
 	assert_non_null(strstr(why.text, "not a memfd"));
+	close(fd);
+	fd = mkstemp(shm);
+	unlink(shm);
+	assert_int_equal(try_attach(&kho, fd, NULL), -EINVAL);
+	assert_non_null(strstr(why.text, "not a memfd"));
+	close(fd);
+	fd = memfd_create("unsealable", MFD_CLOEXEC);
+	assert_int_equal(try_attach(&kho, fd, NULL), -EINVAL);
+	assert_non_null(strstr(why.text, "not a memfd that can be sealed"));
 	close(fd);
 
 	fd = make_memfd();
