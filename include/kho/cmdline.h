@@ -13,6 +13,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** KHO_CMDLINE_SIZE - bytes that Linux has for its command line, with a NUL. */
 #define KHO_CMDLINE_SIZE 2048
 
@@ -77,5 +81,9 @@ struct kho_cmdline_switch {
  */
 void kho_cmdline_switch(const char *cmdline, const char *name,
 			struct kho_cmdline_switch *result);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -414,7 +414,7 @@ static void sealed_too_much(void **state)
 		int seal;
 		const char *text;
 	} seals[] = {
-		{ F_SEAL_SEAL, "against shrinking" },
+		{ F_SEAL_SEAL, "that can be sealed" },
 		{ F_SEAL_GROW, "sealed against growing" },
 		{ F_SEAL_WRITE, "sealed against writing" },
 		{ F_SEAL_FUTURE_WRITE, "sealed against writing" },
