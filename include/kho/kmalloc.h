@@ -15,9 +15,10 @@
  *    cache. It writes nothing, and its time is that of the slabs, not of the
  *    objects. The objects are where they were: kho_ptr() of their phys.
  * 4. A program that was killed between kho_kmalloc() and linking the object
- *    to its own data has lost that object. After kho_ready(), before serving,
- *    kho_kmem_sweep() gives back what the program does not reach.
- *    kho_free_unclaimed() does the same for whole slabs that were lost.
+ *    to its own data has lost that object. After kho_ready() kho_kmem_sweep()
+ *    gives back what the program does not reach, at once before it serves or
+ *    with kho_kmem_sweep_slab() meanwhile; kho_free_unclaimed() does the same
+ *    for whole slabs that were lost.
  * 5. kho_kmem_close() at the end, or kho_kmem_destroy() to give all back.
  *
  * Sizes are rounded up: to multiples of 8 up to 64 bytes, above to one of four
@@ -195,6 +196,23 @@ int kho_kmem_walk(struct kho_kmem *kmem,
 int64_t kho_kmem_sweep(struct kho_kmem *kmem,
 		       bool (*reachable)(void *object, size_t size, void *arg),
 		       void *arg);
+
+/**
+ * kho_kmem_sweep_slab() - do so step by step
+ * @kmem: the cache
+ * @cursor: 0 to begin with; where to go on, and 0 after the last slab
+ * @reachable: as kho_kmem_sweep(), and so is @arg
+ * @arg: for @reachable
+ *
+ * Looks at the objects of one slab, so that a program can serve in between, if
+ * @reachable knows what is allocated and linked meanwhile.
+ *
+ * Return: objects freed; -EROFS.
+ */
+int64_t kho_kmem_sweep_slab(struct kho_kmem *kmem, uint64_t *cursor,
+			    bool (*reachable)(void *object, size_t size,
+					      void *arg),
+			    void *arg);
 
 /**
  * struct kho_kmem_stats - what is in a cache

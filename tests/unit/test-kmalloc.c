@@ -228,6 +228,9 @@ static void survives_handover(void **state)
 		assert_int_equal(errno, EROFS);
 		assert_int_equal(kho_kfree(f.kmem, object), -EROFS);
 		assert_int_equal(kho_kmem_sweep(f.kmem, is_kept, NULL), -EROFS);
+		assert_int_equal(kho_kmem_sweep_slab(f.kmem, &(uint64_t){ 0 },
+						     is_kept, NULL),
+				 -EROFS);
 		assert_int_equal(kho_kmem_destroy(f.kmem), -EROFS);
 		assert_int_equal(kho_kmem_create(f.kho, &f.kmem), -EROFS);
 
@@ -563,7 +566,8 @@ static bool model_reaches(void *object, size_t size, void *arg)
 /* Forget some; a sweep frees exactly these. */
 static void model_sweep(struct model *m)
 {
-	int64_t forgotten = 0;
+	int64_t forgotten = 0, swept = 0;
+	uint64_t cursor = 0;
 
 	for (uint32_t s = 0; s < MODEL_SLOTS; s++) {
 		if (!m->slot[s].phys || below(4))
@@ -571,8 +575,15 @@ static void model_sweep(struct model *m)
 		model_forget(m, s);
 		forgotten++;
 	}
-	assert_int_equal(kho_kmem_sweep(m->f.kmem, model_reaches, m),
-			 forgotten);
+	if (below(2)) {
+		swept = kho_kmem_sweep(m->f.kmem, model_reaches, m);
+	} else {
+		do {
+			swept += kho_kmem_sweep_slab(m->f.kmem, &cursor,
+						     model_reaches, m);
+		} while (cursor);
+	}
+	assert_int_equal(swept, forgotten);
 }
 
 static void model_hand_over(struct model *m)

@@ -169,30 +169,42 @@ static bool walk_word(struct kho_kmem *kmem, uint64_t index, uint32_t w,
 	return more;
 }
 
-int kho_kmem_walk(struct kho_kmem *kmem,
-		  int (*object)(void *object, size_t size, void *arg),
-		  void *arg)
+/* The allocated objects of the slab at @index, if there is one. */
+static int walk_slab(struct kho_kmem *kmem, uint64_t index,
+		     int (*object)(void *object, size_t size, void *arg),
+		     void *arg)
 {
 	uint32_t w, bits;
-	uint64_t index;
 	size_t size, i;
 	char *first;
 	int ret;
 
-	for (index = 0;
-	     index < __atomic_load_n(&kmem->table_used, __ATOMIC_ACQUIRE);
-	     index++) {
-		for (w = 0; walk_word(kmem, index, w, &bits, &first, &size);
-		     w++) {
-			for (; bits; bits &= bits - 1) {
-				i = (size_t)__builtin_ctz(bits);
-				ret = object(first + i * size, size, arg);
-				if (ret)
-					return ret;
-			}
+	for (w = 0; walk_word(kmem, index, w, &bits, &first, &size); w++) {
+		for (; bits; bits &= bits - 1) {
+			i = (size_t)__builtin_ctz(bits);
+			ret = object(first + i * size, size, arg);
+			if (ret)
+				return ret;
 		}
 	}
 	return 0;
+}
+
+static uint64_t table_used(const struct kho_kmem *kmem)
+{
+	return __atomic_load_n(&kmem->table_used, __ATOMIC_ACQUIRE);
+}
+
+int kho_kmem_walk(struct kho_kmem *kmem,
+		  int (*object)(void *object, size_t size, void *arg),
+		  void *arg)
+{
+	uint64_t index;
+	int ret = 0;
+
+	for (index = 0; index < table_used(kmem) && !ret; index++)
+		ret = walk_slab(kmem, index, object, arg);
+	return ret;
 }
 
 struct sweep {
@@ -221,5 +233,23 @@ int64_t kho_kmem_sweep(struct kho_kmem *kmem,
 	if (!kmem_writable(kmem))
 		return -EROFS;
 	kho_kmem_walk(kmem, sweep_object, &sweep);
+	return sweep.freed;
+}
+
+int64_t kho_kmem_sweep_slab(struct kho_kmem *kmem, uint64_t *cursor,
+			    bool (*reachable)(void *object, size_t size,
+					      void *arg),
+			    void *arg)
+{
+	struct sweep sweep = { kmem, reachable, arg, 0 };
+	uint64_t index = *cursor;
+
+	if (!kmem_writable(kmem))
+		return -EROFS;
+	while (index < table_used(kmem) &&
+	       !slab_get(kmem, index << kmem->slab_shift))
+		index++;
+	walk_slab(kmem, index, sweep_object, &sweep);
+	*cursor = ++index < table_used(kmem) ? index : 0;
 	return sweep.freed;
 }
