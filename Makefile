@@ -17,7 +17,7 @@ all:
 demo:
 	@scripts/setup build demo
 	@scripts/build gcc
-	@examples/kvstore/demo build/gcc
+	@examples/demo/demo build/gcc
 
 check:
 	@scripts/setup build demo test

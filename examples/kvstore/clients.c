@@ -40,77 +40,24 @@ static const char *const listener_fds[] = { "tcp", "unix" };
 /* Replies that a client may leave unread before its commands have to wait. */
 #define UNREAD_MAX (1ul << 20)
 
-/**
- * struct kvclient - a connection as it is handed over
- * @id: as in struct client
- * @in: bytes received and not executed
- * @out: bytes of replies that were not sent
- * @closing: as in struct client
- * @name: as in struct client
- */
+/* A connection as it is handed over: what is in struct client, and its bytes. */
 struct kvclient {
 	uint64_t id;
-	uint64_t in;
-	uint64_t out;
-	uint64_t closing;
+	uint64_t in; /* bytes received and not executed */
+	uint64_t out; /* bytes of replies that were not sent */
+	uint32_t closing;
+	uint32_t protocol;
 	char name[CLIENT_NAME_SIZE];
 };
 
-/**
- * struct kvclients - all connections as they are handed over
- * @entries: chain of struct kvclient
- * @bytes: for each connection first those of @in, then those of @out
- */
+/* All of them, a chain, and for each its bytes: first @in, then @out. */
 struct kvclients {
 	struct kho_block_root entries;
 	char bytes[];
 };
 
-/* Takes what belongs to a connection from the bytes that are left. */
-static bool take_bytes(uint64_t *left, const struct kvclient *saved)
-{
-	if (saved->in > *left || saved->out > *left - saved->in)
-		return false;
-	*left -= saved->in + saved->out;
-	return true;
-}
-
-static int check_entry(const void *entry, size_t size, uint64_t index,
-		       void *left)
-{
-	(void)size;
-	(void)index;
-	return take_bytes(left, entry) ? 0 : 1;
-}
-
-/* Bytes may be left: a freeze that was killed did not come to all entries. */
-static int check_clients(uint32_t version, const struct kho_blob *blob,
-			 struct kho_error *why)
-{
-	struct kvclients head;
-	uint64_t left;
-	int ret = 1;
-
-	(void)version;
-	if (blob->size >= sizeof(head) &&
-	    !kho_mem_read(blob->mem, blob->phys, &head, sizeof(head))) {
-		left = blob->size - sizeof(head);
-		ret = kho_block_walk(blob->mem, 0, sizeof(struct kvclient),
-				     head.entries.first.phys, check_entry,
-				     &left, why);
-	}
-	if (ret == 1)
-		return kho_fail(why, -EBADMSG, "subtree '%s' is cut off",
-				blob->subtree);
-	return ret;
-}
-
-static const struct kho_component_ops kvclients_ops = {
-	.check = check_clients,
-};
-KHO_COMPONENT_OPS(kvclients, &kvclients_ops, .write = { 1, 1 },
-		  .read = { 1, 1 }, .deps = { "block" },
-		  .flags = KHO_COMPONENT_CHECK);
+KHO_COMPONENT(kvclients, .write = { 1, 1 }, .read = { 1, 1 },
+	      .deps = { "block" });
 
 /* ---- one connection ---- */
 
@@ -122,7 +69,7 @@ static struct client *client_new(struct server *server, int fd, uint64_t id)
 		return NULL;
 	client->fd = fd;
 	client->id = id;
-	resp_parser_init(&client->parser);
+	client->protocol = 2;
 	client->next = server->clients;
 	client->prev = &server->clients;
 	if (client->next)
@@ -155,7 +102,7 @@ static void client_free(struct server *server, struct client *client)
 	/* Closing is not enough: around a handover others have the socket too. */
 	epoll_ctl(server->epoll, EPOLL_CTL_DEL, client->fd, NULL);
 	close(client->fd);
-	resp_parser_free(&client->parser);
+	free(client->parser.argv);
 	buf_free(&client->in);
 	buf_free(&client->out);
 	free(client);
@@ -163,43 +110,48 @@ static void client_free(struct server *server, struct client *client)
 		watch_listeners(server, EPOLLIN);
 }
 
-/* Executes what is there, as long as the client reads its replies. */
+/*
+ * Executes what is there, as long as the client reads its replies. Without
+ * memory for a reply the connection is broken: the next one would be taken for
+ * it.
+ */
 static void execute(struct server *server, struct client *client)
 {
 	int ret;
 
-	while (!client->closing && buf_left(&client->out) < UNREAD_MAX) {
+	while (!client->closing && !client->broken &&
+	       buf_left(&client->out) < UNREAD_MAX) {
 		ret = resp_parse(&client->parser, &client->in);
 		if (!ret)
 			break;
 		if (ret < 0) {
-			resp_error(&client->out, "ERR Protocol error: %s",
-				   client->parser.error);
+			resp_line(&client->out, '-', "ERR Protocol error: %s",
+				  client->parser.error);
 			client->closing = true;
-			break;
-		}
-		if (client->parser.argc)
+		} else if (client->parser.argc) {
 			command_run(server, client);
-		resp_next(&client->parser, &client->in);
+		}
+		if (ret > 0)
+			resp_next(&client->parser, &client->in);
+		client->broken |= client->out.failed;
 	}
 }
 
-/* False when the connection is broken. */
-static bool flush(struct client *client)
+static void flush(struct client *client)
 {
 	struct buf *out = &client->out;
 	ssize_t n;
 
-	while (buf_left(out)) {
+	while (buf_left(out) && !client->broken) {
 		n = send(client->fd, out->data + out->pos, buf_left(out),
 			 MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN;
-		buf_consume(out, (size_t)n);
+		if (n >= 0)
+			buf_consume(out, (size_t)n);
+		else if (errno == EAGAIN)
+			break;
+		else
+			client->broken = errno != EINTR;
 	}
-	return true;
 }
 
 static bool watch(struct server *server, struct client *client)
@@ -224,15 +176,15 @@ static bool watch(struct server *server, struct client *client)
 /* Does all that can be done without waiting; the client may be gone then. */
 static void serve(struct server *server, struct client *client)
 {
-	bool waited, ok;
+	bool waited;
 
 	do {
 		execute(server, client);
 		waited = buf_left(&client->out) >= UNREAD_MAX;
-		ok = flush(client);
-	} while (ok && waited && buf_left(&client->out) < UNREAD_MAX);
-	ok = ok && !client->in.failed && !client->out.failed;
-	if (!ok || (client->closing && !buf_left(&client->out)) ||
+		flush(client);
+	} while (!client->broken && waited &&
+		 buf_left(&client->out) < UNREAD_MAX);
+	if (client->broken || (client->closing && !buf_left(&client->out)) ||
 	    !watch(server, client))
 		client_free(server, client);
 }
@@ -246,14 +198,12 @@ static void receive(struct server *server, struct client *client)
 		return;
 	if (n > 0)
 		client->in.len += (size_t)n;
-	else if (n < 0 || !buf_left(&client->out))
-		client->out.failed = true;
+	else if (n < 0)
+		client->broken = true;
 	else
 		client->closing = true;
 	serve(server, client);
 }
-
-/* ---- listening ---- */
 
 static void accept_clients(struct server *server, int listener)
 {
@@ -263,13 +213,11 @@ static void accept_clients(struct server *server, int listener)
 	for (;;) {
 		fd = accept4(listener, NULL, NULL,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-			/* They wait in the queue until somebody else goes. */
-			watch_listeners(server, 0);
-			return;
-		}
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
+		/* They wait in the queue until somebody else goes. */
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+			watch_listeners(server, 0);
 		if (fd < 0)
 			return;
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -281,85 +229,89 @@ static void accept_clients(struct server *server, int listener)
 	}
 }
 
+void clients_event(struct server *server, void *source, uint32_t events)
+{
+	if (source == &server->listeners[0] || source == &server->listeners[1])
+		accept_clients(server, *(int *)source);
+	else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		receive(server, source);
+	else
+		serve(server, source);
+}
+
+/* ---- listening ---- */
+
+static int listen_at(const struct sockaddr *addr, socklen_t len)
+{
+	int fd = socket(addr->sa_family,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1, saved;
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	/* A socket file that nobody listens on is left from a crash. */
+	if (addr->sa_family == AF_UNIX && connect(fd, addr, len) &&
+	    errno == ECONNREFUSED)
+		unlink(((const struct sockaddr_un *)addr)->sun_path);
+	if (!bind(fd, addr, len) && !listen(fd, SOMAXCONN))
+		return fd;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
 static int listen_tcp(struct server *server, struct kho_error *err)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET,
-				    .sin_port = htons(server->port) };
-	int fd, one = 1, ret;
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_port = htons(server->port) };
+	int fd;
 
-	if (inet_pton(AF_INET, server->bind, &addr.sin_addr) != 1)
+	if (inet_pton(AF_INET, server->bind, &in.sin_addr) != 1)
 		return kho_fail(err, -EINVAL, "--bind %s: not an IPv4 address",
 				server->bind);
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd >= 0 &&
-	    !setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) &&
-	    !bind(fd, (struct sockaddr *)&addr, sizeof(addr)) &&
-	    !listen(fd, SOMAXCONN))
-		return fd;
-	ret = kho_fail(err, -errno, "cannot listen on %s port %u: %s",
-		       server->bind, server->port, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return ret;
+	fd = listen_at((struct sockaddr *)&in, sizeof(in));
+	return fd >= 0 ?
+		       fd :
+		       kho_fail(err, -errno, "cannot listen on %s port %u: %s",
+				server->bind, server->port, strerror(errno));
 }
 
-/* A socket file that nobody listens on is left from a crash. */
 static int listen_unix(struct server *server, struct kho_error *err)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd, ret;
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = -1;
 
-	if (strlen(server->unix_path) >= sizeof(addr.sun_path))
-		return kho_fail(err, -ENAMETOOLONG,
-				"--unix %s: a path may have at most %zu bytes",
-				server->unix_path, sizeof(addr.sun_path) - 1);
-	strcpy(addr.sun_path, server->unix_path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) &&
-	    errno == ECONNREFUSED)
-		unlink(server->unix_path);
-	if (fd >= 0 && !bind(fd, (struct sockaddr *)&addr, sizeof(addr)) &&
-	    !listen(fd, SOMAXCONN))
-		return fd;
-	ret = kho_fail(err, -errno, "cannot listen on %s: %s",
-		       server->unix_path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}
-
-static void learn_port(struct server *server)
-{
-	struct sockaddr_in addr;
-	socklen_t len = sizeof(addr);
-
-	if (!getsockname(server->listeners[0], (struct sockaddr *)&addr, &len))
-		server->port = ntohs(addr.sin_port);
+	errno = ENAMETOOLONG;
+	if (strlen(server->unix_path) < sizeof(un.sun_path)) {
+		strcpy(un.sun_path, server->unix_path);
+		fd = listen_at((struct sockaddr *)&un, sizeof(un));
+	}
+	return fd >= 0 ? fd :
+			 kho_fail(err, -errno, "cannot listen on %s: %s",
+				  server->unix_path, strerror(errno));
 }
 
 /* Sockets that came with the arena are used as they are. */
 int clients_listen(struct server *server, struct kho_error *err)
 {
-	size_t i;
-	int fd;
+	struct sockaddr_in addr;
+	socklen_t len = sizeof(addr);
+	int *fds = server->listeners, i;
 
 	for (i = 0; i < 2; i++)
-		server->listeners[i] =
-			kho_take_fd(server->kho, listener_fds[i]);
-	if (server->listeners[0] < 0) {
-		fd = listen_tcp(server, err);
-		if (fd < 0)
-			return fd;
-		server->listeners[0] = fd;
-	}
-	learn_port(server);
-	if (server->listeners[1] < 0 && server->unix_path) {
-		fd = listen_unix(server, err);
-		if (fd < 0)
-			return fd;
-		server->listeners[1] = fd;
-	}
-	return 0;
+		fds[i] = kho_take_fd(server->kho, listener_fds[i]);
+	if (fds[0] < 0)
+		fds[0] = listen_tcp(server, err);
+	if (fds[0] < 0)
+		return fds[0];
+	if (!getsockname(fds[0], (struct sockaddr *)&addr, &len))
+		server->port = ntohs(addr.sin_port);
+	if (fds[1] >= 0 || !server->unix_path)
+		return 0;
+	fds[1] = listen_unix(server, err);
+	return fds[1] < 0 ? fds[1] : 0;
 }
 
 /* ---- handing over ---- */
@@ -382,6 +334,7 @@ static char *save(struct kho_blocks *entries, const struct client *client,
 		.in = buf_left(&client->in),
 		.out = buf_left(&client->out),
 		.closing = client->closing,
+		.protocol = (uint32_t)client->protocol,
 	};
 
 	memcpy(saved.name, client->name, sizeof(saved.name));
@@ -400,7 +353,6 @@ static void drop_saved(struct server *server)
 	kho_unpreserve_free(server->kho, blob);
 }
 
-/* On failure, what was done is left to drop_saved(). */
 static int save_all(struct server *server)
 {
 	size_t size = sizeof(struct kvclients);
@@ -430,6 +382,7 @@ static int save_all(struct server *server)
 	return ret;
 }
 
+/* On failure, what was done is left to clients_unfreeze(). */
 int clients_freeze(struct server *server)
 {
 	struct client *client;
@@ -437,8 +390,6 @@ int clients_freeze(struct server *server)
 
 	for (client = server->clients; client && !ret; client = client->next)
 		ret = kho_add_fd(server->kho, CLIENT_FD, client->fd, 0);
-	if (ret)
-		clients_unfreeze(server);
 	return ret;
 }
 
@@ -451,15 +402,30 @@ void clients_unfreeze(struct server *server)
 	drop_saved(server);
 }
 
+static bool restore(struct server *server, int fd, const struct kvclient *saved,
+		    const char *bytes)
+{
+	struct client *client = client_new(server, fd, saved->id);
+
+	if (!client)
+		return false;
+	client->closing = saved->closing;
+	client->protocol = saved->protocol == 3 ? 3 : 2;
+	memcpy(client->name, saved->name, sizeof(client->name) - 1);
+	buf_add(&client->in, bytes, saved->in);
+	buf_add(&client->out, bytes + saved->in, saved->out);
+	if (client->id > server->last_id)
+		server->last_id = client->id;
+	return !client->in.failed && !client->out.failed;
+}
+
 /* The connections that came along; writes nothing to the arena. */
 int clients_restore(struct server *server, struct kho_error *err)
 {
-	size_t size = 0;
+	size_t size = 0, left;
 	struct kvclients *blob = kho_subtree(server->kho, SUBTREE, &size, NULL);
 	const struct kvclient *saved;
 	struct kho_block_iter iter;
-	struct client *client;
-	const char *bytes;
 	int fd, ret;
 
 	if (!blob)
@@ -471,27 +437,18 @@ int clients_restore(struct server *server, struct kho_error *err)
 				&server->saved, err);
 	if (ret)
 		return ret;
-	bytes = blob->bytes;
-	size -= sizeof(*blob);
+	left = size - sizeof(*blob);
 	iter = kho_block_begin(server->saved);
 	while ((saved = kho_block_next(&iter))) {
-		if (!take_bytes(&size, saved))
+		if (saved->in > left || saved->out > left - saved->in)
 			return kho_fail(err, -EBADMSG,
 					"subtree '%s' is cut off", SUBTREE);
 		fd = kho_take_fd(server->kho, CLIENT_FD);
 		if (fd < 0)
 			break; /* there was a crash since */
-		client = client_new(server, fd, saved->id);
-		if (!client)
+		if (!restore(server, fd, saved, (char *)blob + size - left))
 			return kho_fail(err, -ENOMEM, "out of memory");
-		client->closing = saved->closing;
-		memcpy(client->name, saved->name, sizeof(client->name) - 1);
-		buf_add(&client->in, bytes, saved->in);
-		bytes += saved->in;
-		buf_add(&client->out, bytes, saved->out);
-		bytes += saved->out;
-		if (client->id > server->last_id)
-			server->last_id = client->id;
+		left -= saved->in + saved->out;
 	}
 	return 0;
 }
@@ -510,30 +467,18 @@ int clients_start(struct server *server, struct kho_error *err)
 			continue;
 		ret = kho_add_fd(server->kho, listener_fds[i],
 				 server->listeners[i], KHO_FD_STORE);
-		if (ret && ret != -EEXIST)
-			return kho_fail(err, ret,
-					"cannot keep the %s socket "
-					"in custody: %s",
-					listener_fds[i], strerror(-ret));
 		event.data.ptr = &server->listeners[i];
-		if (epoll_ctl(server->epoll, EPOLL_CTL_ADD,
-			      server->listeners[i], &event))
-			return kho_fail(err, -errno, "epoll_ctl: %s",
-					strerror(errno));
+		if (ret && ret != -EEXIST)
+			errno = -ret;
+		else if (!epoll_ctl(server->epoll, EPOLL_CTL_ADD,
+				    server->listeners[i], &event))
+			continue;
+		return kho_fail(err, -errno, "cannot keep the %s socket: %s",
+				listener_fds[i], strerror(errno));
 	}
 	for (client = server->clients; client; client = next) {
 		next = client->next;
 		serve(server, client);
 	}
 	return 0;
-}
-
-void clients_event(struct server *server, void *source, uint32_t events)
-{
-	if (source == &server->listeners[0] || source == &server->listeners[1])
-		accept_clients(server, *(int *)source);
-	else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		receive(server, source);
-	else
-		serve(server, source);
 }

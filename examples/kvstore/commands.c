@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
 /* The commands. A reply is added only when what it says is in the arena. */
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,21 +13,32 @@
 #include <kho/pages.h>
 
 #include "kvstore.h"
-#include "list.h"
 
 /* What client libraries look at to learn what they can use. */
 #define REDIS_VERSION "7.0.0"
 
-#define SYNTAX "ERR syntax error"
-#define NOT_INTEGER "ERR value is not an integer or out of range"
-
 struct request {
 	struct server *server;
+	struct table *table;
 	struct client *client;
 	struct buf *out;
-	const char *name;
+	const struct command *command;
 	size_t argc;
 	const struct str *argv;
+};
+
+/*
+ * One of them; @first, @last (negative: from the end) and @step say which
+ * arguments are keys. A negative @arity: at least so many arguments. @run
+ * returns false when it could not do it; @arg is its own.
+ */
+struct command {
+	const char *name;
+	int arity;
+	const char *flag;
+	int first, last, step;
+	bool (*run)(struct request *r);
+	long long arg;
 };
 
 static bool is(struct str str, const char *word)
@@ -39,23 +50,17 @@ static bool is(struct str str, const char *word)
 static bool glob_one(const char **p, const char *end, char c)
 {
 	const char *q = *p;
-	bool match = false, negate;
+	bool match = *q == '?', negate;
 
-	if (*q == '?') {
-		*p = q + 1;
-		return true;
-	}
 	if (*q != '[') {
-		if (*q == '\\' && q + 1 < end)
-			q++;
+		q += *q == '\\' && q + 1 < end;
 		*p = q + 1;
-		return *q == c;
+		return match || *q == c;
 	}
 	q++;
 	negate = q < end && *q == '^';
 	for (q += negate; q < end && *q != ']'; q++) {
-		if (*q == '\\' && q + 1 < end)
-			q++;
+		q += *q == '\\' && q + 1 < end;
 		if (q + 2 < end && q[1] == '-' && q[2] != ']') {
 			match |= *q <= c && c <= q[2];
 			q += 2;
@@ -92,604 +97,509 @@ static bool glob(struct str pattern, struct str text)
 	return p == p_end;
 }
 
-/* ---- what most commands need ---- */
+/* ---- replies ---- */
+
+static bool integer(struct request *r, long long n)
+{
+	resp_head(r->out, ':', n);
+	return true;
+}
+
+static void array(struct request *r, uint64_t n)
+{
+	resp_head(r->out, '*', (long long)n);
+}
+
+/* @n names, each with a value. */
+static void map(struct request *r, size_t n)
+{
+	bool resp3 = r->client->protocol == 3;
+
+	resp_head(r->out, resp3 ? '%' : '*', (long long)(resp3 ? n : 2 * n));
+}
+
+static bool status(struct request *r, const char *text)
+{
+	resp_line(r->out, '+', "%s", text);
+	return true;
+}
+
+static bool null(struct request *r)
+{
+	bool resp3 = r->client->protocol == 3;
+
+	buf_add(r->out, resp3 ? "_\r\n" : "$-1\r\n", resp3 ? 3 : 5);
+	return true;
+}
+
+static bool bulk(struct request *r, struct str str)
+{
+	resp_bulk(r->out, str);
+	return true;
+}
+
+static bool value(struct request *r, const struct entry *e)
+{
+	return e ? bulk(r, entry_value(e)) : null(r);
+}
+
+#define error(r, ...) (resp_line((r)->out, '-', __VA_ARGS__), false)
+
+static bool syntax(struct request *r)
+{
+	return error(r, "ERR syntax error");
+}
+
+static bool out_of_memory(struct request *r)
+{
+	if (errno == EFBIG)
+		return error(r, "ERR string exceeds maximum allowed size "
+				"(proto-max-bulk-len)");
+	return error(r, "OOM command not allowed when used memory > "
+			"'maxmemory'.");
+}
+
+static bool wrong_arity(struct request *r)
+{
+	return error(r, "ERR wrong number of arguments for '%s' command",
+		     r->command->name);
+}
+
+static bool subcommand(struct request *r)
+{
+	return error(r,
+		     "ERR unknown subcommand or wrong number of arguments "
+		     "for '%s' command",
+		     r->command->name);
+}
+
+static int shown(struct str str)
+{
+	return (int)(str.len < 64 ? str.len : 64);
+}
+
+/* ---- what most commands need: false when that has been replied to ---- */
 
 /* An expired key is deleted by whoever comes across it. */
-static struct kvtable_entry *lookup(struct server *server, struct str key)
+static struct entry *lookup(struct request *r, struct str key)
 {
-	struct kvtable_entry *entry = table_find(&server->table, key);
+	struct entry *e = table_find(r->table, key);
 
-	if (!entry || !entry_expired(entry, server->now))
-		return entry;
-	table_delete(&server->table, key);
+	if (!e || !entry_expired(e, r->server->now))
+		return e;
+	table_delete(r->table, key);
 	return NULL;
 }
 
 /* For reading its value: that is what counts as use. */
-static struct kvtable_entry *lookup_read(struct server *server, struct str key)
+static struct entry *lookup_read(struct request *r, struct str key)
 {
-	struct kvtable_entry *entry = lookup(server, key);
+	struct entry *e = lookup(r, key);
 
-	if (entry)
-		entry_touch(entry, server->now);
-#if KVSTORE_VERSION >= 2
-	if (server->version >= 2 && entry)
-		server->state->hits++;
-	else if (server->version >= 2)
-		server->state->misses++;
-#endif
-	return entry;
+	if (e)
+		entry_touch(e, r->server->now);
+	if (r->server->version >= 2) {
+		r->server->state->hits += e != NULL;
+		r->server->state->misses += e == NULL;
+	}
+	return e;
 }
 
-static void out_of_memory(struct request *r)
+static const char *type_name(const struct entry *e)
 {
-	if (errno == EFBIG)
-		resp_error(r->out, "ERR string exceeds maximum allowed size "
-				   "(proto-max-bulk-len)");
-	else
-		resp_error(r->out, "OOM command not allowed when used memory "
-				   "> 'maxmemory'.");
+	return entry_is_list(e) ? "list" : "string";
 }
 
-/* A complete entry, not in the table yet; replies itself if there is no memory. */
-static struct kvtable_entry *prepare(struct request *r, struct str key,
-				     struct str value, uint64_t expires)
+/* Not when the key holds something else. */
+static bool typed(struct request *r, const struct entry *e, bool list)
 {
-	struct kvtable_entry *entry = table_new(&r->server->table, key, value,
-						expires, r->server->now);
-
-	if (!entry)
-		out_of_memory(r);
-	return entry;
-}
-
-static const char *type_name(const struct kvtable_entry *entry)
-{
-	return entry_is_list(entry) ? "list" : "string";
-}
-
-/* Replies itself to a key that holds something else. */
-static bool wrong_type(struct request *r, const struct kvtable_entry *entry,
-		       bool want_list)
-{
-	if (!entry || entry_is_list(entry) == want_list)
-		return false;
-	resp_error(r->out, "WRONGTYPE Operation against a key holding the "
-			   "wrong kind of value");
-	return true;
+	if (!e || entry_is_list(e) == list)
+		return true;
+	return error(r, "WRONGTYPE Operation against a key holding the wrong "
+			"kind of value");
 }
 
 static bool int_arg(struct request *r, struct str arg, long long *n)
 {
 	if (str_int(arg, n))
 		return true;
-	resp_error(r->out, NOT_INTEGER);
-	return false;
-}
-
-static void wrong_arity(struct request *r)
-{
-	resp_error(r->out, "ERR wrong number of arguments for '%s' command",
-		   r->name);
+	return error(r, "ERR value is not an integer or out of range");
 }
 
 /*
- * A point in time from an argument: in units of @unit milliseconds, since @base.
- * Replies itself when that cannot be.
+ * A point in time, in units of so many milliseconds; negative: since 1970, not
+ * from now on. It is more than @least units.
  */
 static bool time_arg(struct request *r, struct str arg, long long unit,
-		     uint64_t base, long long *when)
+		     long long least, long long *when)
 {
+	long long base = unit > 0 ? (long long)r->server->now : 0;
+
 	if (!int_arg(r, arg, when))
 		return false;
-	if (!__builtin_mul_overflow(*when, unit, when) &&
-	    !__builtin_add_overflow(*when, (long long)base, when))
+	if (*when > least &&
+	    !__builtin_mul_overflow(*when, llabs(unit), when) &&
+	    !__builtin_add_overflow(*when, base, when))
 		return true;
-	resp_error(r->out, "ERR invalid expire time in '%s' command", r->name);
-	return false;
+	return error(r, "ERR invalid expire time in '%s' command",
+		     r->command->name);
+}
+
+/* Nothing leads to it yet. NULL: there is no memory. */
+static struct entry *new_entry(struct request *r, struct str key,
+			       struct str val, uint64_t expires)
+{
+	return table_new(r->table, key, val, expires, r->server->now);
 }
 
 /* ---- strings ---- */
 
-static void cmd_get(struct request *r)
+static bool cmd_get(struct request *r)
 {
-	struct kvtable_entry *entry = lookup_read(r->server, r->argv[1]);
+	struct entry *e = lookup_read(r, r->argv[1]);
 
-	if (wrong_type(r, entry, false))
-		return;
-	if (entry)
-		resp_bulk(r->out, entry_value(entry));
-	else
-		resp_null(r->out);
+	return typed(r, e, false) && value(r, e);
 }
 
-static void cmd_mget(struct request *r)
+static bool cmd_mget(struct request *r)
 {
-	struct kvtable_entry *entry;
+	struct entry *e;
 	size_t i;
 
-	resp_array(r->out, r->argc - 1);
+	array(r, r->argc - 1);
 	for (i = 1; i < r->argc; i++) {
-		entry = lookup_read(r->server, r->argv[i]);
-		if (entry && !entry_is_list(entry))
-			resp_bulk(r->out, entry_value(entry));
-		else
-			resp_null(r->out);
+		e = lookup_read(r, r->argv[i]);
+		value(r, e && !entry_is_list(e) ? e : NULL);
 	}
+	return true;
 }
 
 struct set_options {
 	bool nx, xx, get, keepttl, expiring;
-	uint64_t expires;
+	long long expires;
 };
-
-static const struct {
-	const char *word;
-	long long unit;
-	bool relative;
-} expiries[] = {
-	{ "EX", 1000, true },
-	{ "PX", 1, true },
-	{ "EXAT", 1000, false },
-	{ "PXAT", 1, false },
-};
-
-/* 1: it was one, 0: it was not; -1: it was, and has been replied to. */
-static int expiry_option(struct request *r, size_t i, struct set_options *set)
-{
-	uint64_t base;
-	long long when;
-	size_t k;
-
-	for (k = 0; k < sizeof(expiries) / sizeof(*expiries); k++) {
-		if (is(r->argv[i], expiries[k].word))
-			break;
-	}
-	if (k == sizeof(expiries) / sizeof(*expiries) || i + 1 == r->argc ||
-	    set->keepttl || set->expiring)
-		return 0;
-	base = expiries[k].relative ? r->server->now : 0;
-	if (!time_arg(r, r->argv[i + 1], expiries[k].unit, base, &when))
-		return -1;
-	if (when <= (long long)base) {
-		resp_error(r->out, "ERR invalid expire time in '%s' command",
-			   r->name);
-		return -1;
-	}
-	set->expiring = true;
-	set->expires = (uint64_t)when;
-	return 1;
-}
 
 static bool set_options(struct request *r, struct set_options *set)
 {
-	size_t i;
-	int ret;
+	static const char *const words[] = { "EX", "PX", "EXAT", "PXAT" };
+	static const long long units[] = { 1000, 1, -1000, -1 };
+	size_t i, k;
 
 	for (i = 3; i < r->argc; i++) {
-		ret = expiry_option(r, i, set);
-		if (ret < 0)
-			return false;
-		if (ret)
-			i++;
-		else if (is(r->argv[i], "NX") && !set->xx)
+		for (k = 0; k < 4 && !is(r->argv[i], words[k]); k++)
+			;
+		if (k < 4 && i + 1 < r->argc && !set->keepttl &&
+		    !set->expiring) {
+			set->expiring = true;
+			if (!time_arg(r, r->argv[++i], units[k], 0,
+				      &set->expires))
+				return false;
+		} else if (is(r->argv[i], "NX") && !set->xx) {
 			set->nx = true;
-		else if (is(r->argv[i], "XX") && !set->nx)
+		} else if (is(r->argv[i], "XX") && !set->nx) {
 			set->xx = true;
-		else if (is(r->argv[i], "GET"))
+		} else if (is(r->argv[i], "GET")) {
 			set->get = true;
-		else if (is(r->argv[i], "KEEPTTL") && !set->expiring)
+		} else if (is(r->argv[i], "KEEPTTL") && !set->expiring) {
 			set->keepttl = true;
-		else
-			break;
+		} else {
+			return syntax(r);
+		}
 	}
-	if (i == r->argc)
-		return true;
-	resp_error(r->out, SYNTAX);
-	return false;
+	return true;
 }
 
-static void cmd_set(struct request *r)
+static bool cmd_set(struct request *r)
 {
 	struct set_options set = { 0 };
-	struct kvtable_entry *old = NULL, *entry;
+	struct entry *old = NULL, *e;
 
 	if (!set_options(r, &set))
-		return;
+		return false;
 	if (set.nx || set.xx || set.get || set.keepttl)
-		old = lookup(r->server, r->argv[1]);
-	if (set.get && wrong_type(r, old, false))
-		return;
+		old = lookup(r, r->argv[1]);
+	if (set.get && !typed(r, old, false))
+		return false;
 	if (set.keepttl && old)
-		set.expires = old->expires;
-	if ((set.nx && old) || (set.xx && !old)) {
-		if (set.get && old)
-			resp_bulk(r->out, entry_value(old));
-		else
-			resp_null(r->out);
-		return;
-	}
-	entry = prepare(r, r->argv[1], r->argv[2], set.expires);
-	if (!entry)
-		return;
-	if (set.get && old)
-		resp_bulk(r->out, entry_value(old));
-	else if (set.get)
-		resp_null(r->out);
-	else
-		resp_status(r->out, "OK");
-	table_put(&r->server->table, &entry, 1);
+		set.expires = (long long)old->expires;
+	if ((set.nx && old) || (set.xx && !old))
+		return value(r, set.get ? old : NULL);
+	e = new_entry(r, r->argv[1], r->argv[2], (uint64_t)set.expires);
+	if (!e)
+		return out_of_memory(r);
+	if (set.get)
+		value(r, old);
+	table_put(r->table, &e, 1);
+	return set.get || status(r, "OK");
 }
 
-static void cmd_mset(struct request *r)
+static bool cmd_mset(struct request *r)
 {
-	struct kvtable_entry **entries;
-	size_t n = r->argc / 2, i;
+	struct entry **entries;
+	size_t n = r->argc / 2, i = 0;
+	bool done;
 
-	if (r->argc % 2 == 0) {
-		wrong_arity(r);
-		return;
-	}
-	entries = calloc(n, sizeof(struct kvtable_entry *));
-	if (!entries) {
-		out_of_memory(r);
-		return;
-	}
-	for (i = 0; i < n; i++) {
+	if (r->argc % 2 == 0)
+		return wrong_arity(r);
+	entries = calloc(n, sizeof(struct entry *));
+	for (; entries && i < n; i++) {
 		entries[i] =
-			prepare(r, r->argv[2 * i + 1], r->argv[2 * i + 2], 0);
+			new_entry(r, r->argv[2 * i + 1], r->argv[2 * i + 2], 0);
 		if (!entries[i])
 			break;
 	}
-	if (i == n && !table_put(&r->server->table, entries, n)) {
-		resp_status(r->out, "OK");
-	} else {
-		if (i == n)
-			out_of_memory(r);
-		while (i)
-			table_drop(&r->server->table, entries[--i]);
-	}
+	done = entries && i == n && !table_put(r->table, entries, n);
+	if (!done)
+		out_of_memory(r);
+	while (!done && i)
+		table_drop(r->table, entries[--i]);
 	free(entries);
+	return done && status(r, "OK");
 }
 
-static void add(struct request *r, long long delta)
+/* INCR, DECR, INCRBY, DECRBY: @arg is 1 or -1, by which the number counts. */
+static bool cmd_add(struct request *r)
 {
-	struct kvtable_entry *entry = lookup(r->server, r->argv[1]);
-	long long value = 0;
+	struct entry *e = lookup(r, r->argv[1]);
+	long long delta = 1, n = 0;
 	char text[24];
-	int len;
 
-	if (wrong_type(r, entry, false) ||
-	    (entry && !int_arg(r, entry_value(entry), &value)))
-		return;
-	if (__builtin_add_overflow(value, delta, &value)) {
-		resp_error(r->out, "ERR increment or decrement would overflow");
-		return;
-	}
-	len = snprintf(text, sizeof(text), "%lld", value);
-	entry = prepare(r, r->argv[1], (struct str){ text, (size_t)len },
-			entry ? entry->expires : 0);
-	if (!entry)
-		return;
-	table_put(&r->server->table, &entry, 1);
-	resp_int(r->out, value);
+	if (r->argc == 3 && !int_arg(r, r->argv[2], &delta))
+		return false;
+	if (__builtin_mul_overflow(delta, r->command->arg, &delta))
+		return error(r, "ERR decrement would overflow");
+	if (!typed(r, e, false) || (e && !int_arg(r, entry_value(e), &n)))
+		return false;
+	if (__builtin_add_overflow(n, delta, &n))
+		return error(r, "ERR increment or decrement would overflow");
+	snprintf(text, sizeof(text), "%lld", n);
+	e = new_entry(r, r->argv[1], (struct str){ text, strlen(text) },
+		      e ? e->expires : 0);
+	if (!e)
+		return out_of_memory(r);
+	table_put(r->table, &e, 1);
+	return integer(r, n);
 }
 
-static void cmd_incr(struct request *r)
+static bool cmd_strlen(struct request *r)
 {
-	add(r, 1);
-}
+	struct entry *e = lookup_read(r, r->argv[1]);
 
-static void cmd_decr(struct request *r)
-{
-	add(r, -1);
-}
-
-static void cmd_incrby(struct request *r)
-{
-	long long n;
-
-	if (int_arg(r, r->argv[2], &n))
-		add(r, n);
-}
-
-static void cmd_decrby(struct request *r)
-{
-	long long n;
-
-	if (!int_arg(r, r->argv[2], &n))
-		return;
-	if (__builtin_sub_overflow(0, n, &n))
-		resp_error(r->out, "ERR decrement would overflow");
-	else
-		add(r, n);
-}
-
-static void cmd_strlen(struct request *r)
-{
-	struct kvtable_entry *entry = lookup_read(r->server, r->argv[1]);
-
-	if (!wrong_type(r, entry, false))
-		resp_int(r->out, entry ? entry->vlen : 0);
+	return typed(r, e, false) && integer(r, e ? e->vlen : 0);
 }
 
 /* ---- lists ---- */
 
 #if KVSTORE_VERSION >= 2
 
-static void push(struct request *r, enum list_end end)
+static uint64_t length(const struct entry *e)
 {
-	struct table *table = &r->server->table;
-	struct kvtable_entry *old = lookup(r->server, r->argv[1]);
-	struct kvtable_entry *entry = old;
-	uint64_t length;
-	int ret;
+	return e ? entry_list(e)->length : 0;
+}
 
-	if (wrong_type(r, old, true))
-		return;
+/* LPUSH, RPUSH: @arg is the end. */
+static bool cmd_push(struct request *r)
+{
+	enum list_end end = (enum list_end)r->command->arg;
+	struct entry *old = lookup(r, r->argv[1]), *e = old;
+	int ret = 0;
+
+	if (!typed(r, old, true))
+		return false;
 	if (!old)
-		entry = table_new_list(table, r->argv[1], r->server->now);
-	ret = entry ? list_push(table, entry, end, &r->argv[2], r->argc - 2) :
-		      -errno;
-	if (ret) {
-		if (entry && !old)
-			table_drop(table, entry);
-		errno = -ret;
-		out_of_memory(r);
-		return;
-	}
-	entry_touch(entry, r->server->now);
-	length = entry_list(entry)->length;
+		e = table_new_list(r->table, r->argv[1], r->server->now);
+	if (e)
+		ret = list_push(r->table, e, end, &r->argv[2], r->argc - 2);
+	if (ret && !old)
+		table_drop(r->table, e);
+	errno = ret ? -ret : errno;
+	if (!e || ret)
+		return out_of_memory(r);
+	entry_touch(e, r->server->now);
 	if (!old)
-		table_put(table, &entry, 1);
-	resp_int(r->out, (long long)length);
+		table_put(r->table, &e, 1);
+	return integer(r, (long long)length(table_find(r->table, r->argv[1])));
 }
 
-static void cmd_lpush(struct request *r)
+/* @n elements, one after the other in steps of 1 or -1. */
+static bool elements(struct request *r, const struct entry *e, uint64_t index,
+		     uint64_t n, int step)
 {
-	push(r, LIST_FIRST);
-}
+	const struct element *x;
 
-static void cmd_rpush(struct request *r)
-{
-	push(r, LIST_LAST);
-}
-
-/* Replies @n elements, from an end inwards. */
-static void reply_elements(struct request *r, const struct kvtable_entry *entry,
-			   enum list_end end, uint64_t index, uint64_t n)
-{
-	const struct table *table = &r->server->table;
-	const struct kvtable_element *element = list_at(table, entry, index);
-
-	while (n--) {
-		resp_bulk(r->out, element_value(element));
-		element = end == LIST_FIRST ? list_next(table, element) :
-					      list_prev(table, element);
+	for (; n; n--, index += (uint64_t)step) {
+		x = list_at(r->table, e, index);
+		bulk(r, (struct str){ x->bytes, x->len });
 	}
+	return true;
 }
 
-/* A list that has no more elements is no more. */
-static void pop(struct request *r, enum list_end end)
+/* LPOP, RPOP: @arg is the end. A list that has no more elements is no more. */
+static bool cmd_pop(struct request *r)
 {
-	struct kvtable_entry *entry;
+	bool first = r->command->arg == LIST_FIRST, some = r->argc == 3;
+	struct entry *e = lookup(r, r->argv[1]);
 	long long count = 1;
-	uint64_t length, n;
+	uint64_t n;
 
-	if (r->argc > 3) {
-		wrong_arity(r);
-		return;
-	}
-	if (r->argc == 3 && (!str_int(r->argv[2], &count) || count < 0)) {
-		resp_error(r->out,
-			   "ERR value is out of range, must be positive");
-		return;
-	}
-	entry = lookup(r->server, r->argv[1]);
-	if (wrong_type(r, entry, true))
-		return;
-	if (!entry && r->argc == 3) {
-		resp_null_array(r->out);
-		return;
-	}
-	if (!entry) {
-		resp_null(r->out);
-		return;
-	}
-	length = entry_list(entry)->length;
-	n = (uint64_t)count < length ? (uint64_t)count : length;
-	if (r->argc == 3)
-		resp_array(r->out, n);
-	reply_elements(r, entry, end, end == LIST_FIRST ? 0 : length - 1, n);
-	entry_touch(entry, r->server->now);
-	if (n == length)
-		table_delete(&r->server->table, r->argv[1]);
-	else if (n)
-		list_pop(&r->server->table, entry, end, n);
+	if (r->argc > 3)
+		return wrong_arity(r);
+	if (some && (!str_int(r->argv[2], &count) || count < 0))
+		return error(r, "ERR value is out of range, must be positive");
+	if (!typed(r, e, true))
+		return false;
+	if (!e && some && r->client->protocol == 2)
+		resp_head(r->out, '*', -1);
+	else if (!e)
+		null(r);
+	if (!e)
+		return true;
+	n = (uint64_t)count < length(e) ? (uint64_t)count : length(e);
+	if (some)
+		array(r, n);
+	elements(r, e, first ? 0 : length(e) - 1, n, first ? 1 : -1);
+	entry_touch(e, r->server->now);
+	if (n == length(e))
+		return table_delete(r->table, r->argv[1]);
+	list_pop(r->table, e, (enum list_end)r->command->arg, n);
+	return true;
 }
 
-static void cmd_lpop(struct request *r)
+static bool cmd_llen(struct request *r)
 {
-	pop(r, LIST_FIRST);
+	struct entry *e = lookup_read(r, r->argv[1]);
+
+	return typed(r, e, true) && integer(r, (long long)length(e));
 }
 
-static void cmd_rpop(struct request *r)
+static bool cmd_lrange(struct request *r)
 {
-	pop(r, LIST_LAST);
-}
-
-static void cmd_llen(struct request *r)
-{
-	struct kvtable_entry *entry = lookup_read(r->server, r->argv[1]);
-
-	if (!wrong_type(r, entry, true))
-		resp_int(r->out,
-			 entry ? (long long)entry_list(entry)->length : 0);
-}
-
-static void cmd_lrange(struct request *r)
-{
-	struct kvtable_entry *entry;
-	long long first, last, length = 0;
+	long long first, last, len;
+	struct entry *e;
 
 	if (!int_arg(r, r->argv[2], &first) || !int_arg(r, r->argv[3], &last))
-		return;
-	entry = lookup_read(r->server, r->argv[1]);
-	if (wrong_type(r, entry, true))
-		return;
-	if (entry)
-		length = (long long)entry_list(entry)->length;
-	first += first < 0 ? length : 0;
-	last += last < 0 ? length : 0;
-	if (first < 0)
-		first = 0;
-	if (last >= length)
-		last = length - 1;
-	if (first > last) {
-		resp_array(r->out, 0);
-		return;
-	}
-	resp_array(r->out, (size_t)(last - first + 1));
-	reply_elements(r, entry, LIST_FIRST, (uint64_t)first,
-		       (uint64_t)(last - first + 1));
+		return false;
+	e = lookup_read(r, r->argv[1]);
+	if (!typed(r, e, true))
+		return false;
+	len = (long long)length(e);
+	first += first < 0 ? len : 0;
+	last += last < 0 ? len : 0;
+	first = first < 0 ? 0 : first;
+	last = last < len ? last : len - 1;
+	last = last < first ? first - 1 : last;
+	array(r, (uint64_t)(last - first + 1));
+	return elements(r, e, (uint64_t)first, (uint64_t)(last - first + 1), 1);
 }
 
-static void cmd_lindex(struct request *r)
+static bool cmd_lindex(struct request *r)
 {
-	struct kvtable_entry *entry = lookup_read(r->server, r->argv[1]);
-	long long index, length;
+	struct entry *e = lookup_read(r, r->argv[1]);
+	long long index;
 
-	if (!entry) {
-		resp_null(r->out);
-		return;
-	}
-	if (wrong_type(r, entry, true) || !int_arg(r, r->argv[2], &index))
-		return;
-	length = (long long)entry_list(entry)->length;
-	index += index < 0 ? length : 0;
-	if (index < 0 || index >= length)
-		resp_null(r->out);
-	else
-		reply_elements(r, entry, LIST_FIRST, (uint64_t)index, 1);
+	if (!e)
+		return null(r);
+	if (!typed(r, e, true) || !int_arg(r, r->argv[2], &index))
+		return false;
+	index += index < 0 ? (long long)length(e) : 0;
+	if (index < 0 || index >= (long long)length(e))
+		return null(r);
+	return elements(r, e, (uint64_t)index, 1, 1);
+}
+
+/* When an entry that an older version wrote was last used is not known: 0. */
+static bool cmd_object(struct request *r)
+{
+	uint64_t now = r->server->now, accessed;
+	struct entry *e;
+
+	if (!is(r->argv[1], "IDLETIME") || r->argc != 3)
+		return subcommand(r);
+	e = lookup(r, r->argv[2]);
+	if (!e)
+		return null(r);
+	accessed = entry_accessed(e);
+	if (!accessed || accessed > now)
+		accessed = now;
+	return integer(r, (long long)(now - accessed) / 1000);
 }
 
 #endif
 
 /* ---- keys ---- */
 
-static void cmd_del(struct request *r)
+/* DEL, UNLINK, EXISTS: @arg is false. */
+static bool cmd_del(struct request *r)
 {
 	long long n = 0;
 	size_t i;
 
 	for (i = 1; i < r->argc; i++) {
-		if (!lookup(r->server, r->argv[i]))
-			continue;
-		table_delete(&r->server->table, r->argv[i]);
-		n++;
+		if (r->command->arg)
+			n += lookup_read(r, r->argv[i]) != NULL;
+		else if (lookup(r, r->argv[i]))
+			n += table_delete(r->table, r->argv[i]);
 	}
-	resp_int(r->out, n);
+	return integer(r, n);
 }
 
-static void cmd_exists(struct request *r)
+static bool cmd_type(struct request *r)
 {
-	long long n = 0;
-	size_t i;
+	struct entry *e = lookup(r, r->argv[1]);
 
-	for (i = 1; i < r->argc; i++)
-		n += lookup_read(r->server, r->argv[i]) != NULL;
-	resp_int(r->out, n);
+	return status(r, e ? type_name(e) : "none");
 }
 
-static void cmd_type(struct request *r)
+/* EXPIRE and its kin: @arg is the unit, as time_arg() wants it. */
+static bool cmd_expire(struct request *r)
 {
-	struct kvtable_entry *entry = lookup(r->server, r->argv[1]);
-
-	resp_status(r->out, entry ? type_name(entry) : "none");
-}
-
-static void expire(struct request *r, long long unit, uint64_t base)
-{
-	struct kvtable_entry *entry;
+	struct entry *e;
 	long long when;
 
-	if (!time_arg(r, r->argv[2], unit, base, &when))
-		return;
-	entry = lookup(r->server, r->argv[1]);
-	if (entry && when <= (long long)r->server->now)
-		table_delete(&r->server->table, r->argv[1]);
-	else if (entry)
-		entry_set_expires(entry, (uint64_t)when);
-	resp_int(r->out, entry != NULL);
+	if (!time_arg(r, r->argv[2], r->command->arg, LLONG_MIN, &when))
+		return false;
+	e = lookup(r, r->argv[1]);
+	if (e && when <= (long long)r->server->now)
+		table_delete(r->table, r->argv[1]);
+	else if (e)
+		publish(&e->expires, (uint64_t)when);
+	return integer(r, e != NULL);
 }
 
-static void cmd_expire(struct request *r)
+static bool cmd_persist(struct request *r)
 {
-	expire(r, 1000, r->server->now);
+	struct entry *e = lookup(r, r->argv[1]);
+
+	integer(r, e && e->expires);
+	if (e)
+		publish(&e->expires, 0);
+	return true;
 }
 
-static void cmd_pexpire(struct request *r)
+/* TTL, PTTL: @arg is the unit in ms. -1: it never expires; -2: there is none. */
+static bool cmd_ttl(struct request *r)
 {
-	expire(r, 1, r->server->now);
+	struct entry *e = lookup(r, r->argv[1]);
+	long long unit = r->command->arg, left;
+
+	if (!e || !e->expires)
+		return integer(r, e ? -1 : -2);
+	left = (long long)(e->expires - r->server->now);
+	return integer(r, (left + unit / 2) / unit);
 }
 
-static void cmd_expireat(struct request *r)
+static bool cmd_dbsize(struct request *r)
 {
-	expire(r, 1000, 0);
+	return integer(r, (long long)r->table->root->count);
 }
 
-static void cmd_pexpireat(struct request *r)
-{
-	expire(r, 1, 0);
-}
-
-static void cmd_persist(struct request *r)
-{
-	struct kvtable_entry *entry = lookup(r->server, r->argv[1]);
-	bool expires = entry && entry->expires;
-
-	if (expires)
-		entry_set_expires(entry, 0);
-	resp_int(r->out, expires);
-}
-
-/* Milliseconds left; -1: it never expires; -2: there is no such key. */
-static long long time_left(struct request *r)
-{
-	struct kvtable_entry *entry = lookup(r->server, r->argv[1]);
-
-	if (!entry)
-		return -2;
-	return entry->expires ? (long long)(entry->expires - r->server->now) :
-				-1;
-}
-
-static void cmd_ttl(struct request *r)
-{
-	long long left = time_left(r);
-
-	resp_int(r->out, left < 0 ? left : (left + 500) / 1000);
-}
-
-static void cmd_pttl(struct request *r)
-{
-	resp_int(r->out, time_left(r));
-}
-
-static void cmd_dbsize(struct request *r)
-{
-	resp_int(r->out, (long long)table_count(&r->server->table));
-}
-
-static void cmd_flushall(struct request *r)
+static bool cmd_flushall(struct request *r)
 {
 	if (r->argc > 2 || (r->argc == 2 && !is(r->argv[1], "ASYNC") &&
-			    !is(r->argv[1], "SYNC"))) {
-		resp_error(r->out, SYNTAX);
-		return;
-	}
-	table_flush(&r->server->table);
-	resp_status(r->out, "OK");
+			    !is(r->argv[1], "SYNC")))
+		return syntax(r);
+	table_flush(r->table);
+	return status(r, "OK");
 }
 
 struct keys {
@@ -700,516 +610,436 @@ struct keys {
 	struct str type;
 };
 
-static void add_key(const struct kvtable_entry *entry, void *arg)
+static void add_key(struct table *table, struct entry *e, void *arg)
 {
 	struct keys *keys = arg;
-	struct str key = entry_key(entry);
+	struct str key = entry_key(e);
 
-	if (entry_expired(entry, keys->now) ||
+	(void)table;
+	if (entry_expired(e, keys->now) ||
 	    (keys->pattern.p && !glob(keys->pattern, key)) ||
-	    (keys->type.p && !is(keys->type, type_name(entry))))
+	    (keys->type.p && !is(keys->type, type_name(e))))
 		return;
 	resp_bulk(&keys->found, key);
 	keys->n++;
 }
 
-static void reply_keys(struct request *r, struct keys *keys)
+static bool reply_keys(struct request *r, struct keys *keys)
 {
-	resp_array(r->out, keys->n);
+	array(r, keys->n);
 	buf_add(r->out, keys->found.data, keys->found.len);
 	r->out->failed |= keys->found.failed;
 	buf_free(&keys->found);
+	return true;
 }
 
 /* Each key that is there all the while comes exactly once. */
-static void cmd_scan(struct request *r)
+static bool cmd_scan(struct request *r)
 {
 	struct keys keys = { .now = r->server->now };
 	long long cursor, count = 10;
 	char text[24];
 	size_t i;
 
-	if (!str_int(r->argv[1], &cursor) || cursor < 0) {
-		resp_error(r->out, "ERR invalid cursor");
-		return;
-	}
-	for (i = 2; i + 1 < r->argc; i += 2) {
-		if (is(r->argv[i], "MATCH")) {
+	if (!str_int(r->argv[1], &cursor) || cursor < 0)
+		return error(r, "ERR invalid cursor");
+	for (i = 2; i + 1 < r->argc && count > 0; i += 2) {
+		if (is(r->argv[i], "MATCH"))
 			keys.pattern = r->argv[i + 1];
-		} else if (is(r->argv[i], "TYPE")) {
+		else if (is(r->argv[i], "TYPE"))
 			keys.type = r->argv[i + 1];
-		} else if (is(r->argv[i], "COUNT")) {
-			if (!int_arg(r, r->argv[i + 1], &count))
-				return;
-			if (count < 1)
-				break;
-		} else {
+		else if (!is(r->argv[i], "COUNT"))
 			break;
-		}
+		else if (!int_arg(r, r->argv[i + 1], &count))
+			return false;
 	}
-	if (i < r->argc) {
-		resp_error(r->out, SYNTAX);
-		return;
-	}
-	if (count > UINT32_MAX)
-		count = UINT32_MAX;
-	cursor = (long long)table_scan(&r->server->table, (uint64_t)cursor,
+	if (i < r->argc || count < 1)
+		return syntax(r);
+	count = count > UINT32_MAX ? UINT32_MAX : count;
+	cursor = (long long)table_walk(r->table, (uint64_t)cursor,
 				       (uint64_t)count, add_key, &keys);
 	snprintf(text, sizeof(text), "%lld", cursor);
-	resp_array(r->out, 2);
+	array(r, 2);
 	resp_text(r->out, text);
-	reply_keys(r, &keys);
+	return reply_keys(r, &keys);
 }
 
-static void cmd_keys(struct request *r)
+static bool cmd_keys(struct request *r)
 {
 	struct keys keys = { .now = r->server->now, .pattern = r->argv[1] };
 
-	table_scan(&r->server->table, 0, UINT32_MAX, add_key, &keys);
-	reply_keys(r, &keys);
+	table_walk(r->table, 0, UINT32_MAX, add_key, &keys);
+	return reply_keys(r, &keys);
 }
-
-#if KVSTORE_VERSION >= 2
-
-/* When an entry that an older version wrote was last used is not known: 0. */
-static void cmd_object(struct request *r)
-{
-	struct kvtable_entry *entry;
-	uint64_t accessed;
-
-	if (!is(r->argv[1], "IDLETIME") || r->argc != 3) {
-		resp_error(r->out, "ERR unknown subcommand or wrong number of "
-				   "arguments for 'object' command");
-		return;
-	}
-	entry = lookup(r->server, r->argv[2]);
-	if (!entry) {
-		resp_null(r->out);
-		return;
-	}
-	accessed = entry_accessed(entry);
-	if (!accessed || accessed > r->server->now)
-		accessed = r->server->now;
-	resp_int(r->out, (long long)(r->server->now - accessed) / 1000);
-}
-
-#endif
 
 /* ---- connection ---- */
 
-static void cmd_ping(struct request *r)
+static bool cmd_ping(struct request *r)
 {
 	if (r->argc > 2)
-		wrong_arity(r);
-	else if (r->argc == 2)
-		resp_bulk(r->out, r->argv[1]);
-	else
-		resp_status(r->out, "PONG");
+		return wrong_arity(r);
+	return r->argc == 2 ? bulk(r, r->argv[1]) : status(r, "PONG");
 }
 
-static void cmd_echo(struct request *r)
+static bool cmd_echo(struct request *r)
 {
-	resp_bulk(r->out, r->argv[1]);
+	return bulk(r, r->argv[1]);
 }
 
-static void cmd_quit(struct request *r)
+static bool cmd_quit(struct request *r)
 {
-	resp_status(r->out, "OK");
 	r->client->closing = true;
+	return status(r, "OK");
 }
 
-static void cmd_select(struct request *r)
+static bool cmd_select(struct request *r)
 {
 	long long n;
 
 	if (!int_arg(r, r->argv[1], &n))
-		return;
-	if (n)
-		resp_error(r->out, "ERR DB index is out of range");
-	else
-		resp_status(r->out, "OK");
+		return false;
+	return n ? error(r, "ERR DB index is out of range") : status(r, "OK");
 }
 
 static bool set_name(struct request *r, struct str name)
 {
 	size_t i;
 
-	for (i = 0; i < name.len; i++) {
-		if (name.p[i] < '!' || name.p[i] > '~')
-			break;
-	}
-	if (i < name.len || name.len >= CLIENT_NAME_SIZE) {
-		resp_error(r->out,
-			   "ERR Client names cannot contain spaces, newlines "
-			   "or special characters, and have at most %d",
-			   CLIENT_NAME_SIZE - 1);
-		return false;
-	}
+	for (i = 0; i < name.len && name.p[i] >= '!' && name.p[i] <= '~'; i++)
+		;
+	if (i < name.len || name.len >= CLIENT_NAME_SIZE)
+		return error(r,
+			     "ERR Client names cannot contain spaces, "
+			     "newlines or special characters, and have at "
+			     "most %d",
+			     CLIENT_NAME_SIZE - 1);
 	memset(r->client->name, 0, sizeof(r->client->name));
 	memcpy(r->client->name, name.p, name.len);
 	return true;
 }
 
-static void cmd_client(struct request *r)
+static bool cmd_client(struct request *r)
 {
-	if (is(r->argv[1], "ID") && r->argc == 2) {
-		resp_int(r->out, (long long)r->client->id);
-	} else if (is(r->argv[1], "GETNAME") && r->argc == 2) {
-		if (*r->client->name)
-			resp_text(r->out, r->client->name);
-		else
-			resp_null(r->out);
-	} else if (is(r->argv[1], "SETNAME") && r->argc == 3) {
-		if (set_name(r, r->argv[2]))
-			resp_status(r->out, "OK");
-	} else if (is(r->argv[1], "SETINFO") && r->argc == 4) {
-		resp_status(r->out, "OK");
-	} else {
-		resp_error(r->out, "ERR unknown subcommand or wrong number of "
-				   "arguments for 'client' command");
-	}
+	struct str name = { r->client->name, strlen(r->client->name) };
+
+	if (is(r->argv[1], "ID") && r->argc == 2)
+		return integer(r, (long long)r->client->id);
+	if (is(r->argv[1], "GETNAME") && r->argc == 2)
+		return name.len ? bulk(r, name) : null(r);
+	if (is(r->argv[1], "SETNAME") && r->argc == 3)
+		return set_name(r, r->argv[2]) && status(r, "OK");
+	if (!is(r->argv[1], "SETINFO") || r->argc != 4)
+		return subcommand(r);
+	if (is(r->argv[2], "LIB-NAME") || is(r->argv[2], "LIB-VER"))
+		return status(r, "OK");
+	return error(r, "ERR Unrecognized option '%.*s'", shown(r->argv[2]),
+		     r->argv[2].p);
 }
 
-/* Client libraries that prefer RESP3 are told to stay with RESP2. */
-static void cmd_hello(struct request *r)
+/* There is no password: the default user may come with any, as in Redis. */
+static bool hello_options(struct request *r)
 {
-	long long version = 2;
+	const struct str *arg = r->argv + 2, *end = r->argv + r->argc;
+
+	while (arg < end) {
+		if (is(*arg, "AUTH") && arg + 2 < end) {
+			if (!is(arg[1], "default"))
+				return error(r, "WRONGPASS invalid username-"
+						"password pair or user is "
+						"disabled.");
+			arg += 3;
+		} else if (is(*arg, "SETNAME") && arg + 1 < end) {
+			if (!set_name(r, arg[1]))
+				return false;
+			arg += 2;
+		} else {
+			return error(r,
+				     "ERR Syntax error in HELLO option "
+				     "'%.*s'",
+				     shown(*arg), arg->p);
+		}
+	}
+	return true;
+}
+
+static bool cmd_hello(struct request *r)
+{
+	static const char *const texts[] = {
+		"server", "redis",	"version", REDIS_VERSION,
+		"mode",	  "standalone", "role",	   "master",
+	};
+	long long protocol = r->client->protocol;
 	size_t i;
 
-	if (r->argc > 1 && !str_int(r->argv[1], &version)) {
-		resp_error(r->out, "ERR Protocol version is not an integer or "
-				   "out of range");
-		return;
-	}
-	if (version != 2) {
-		resp_error(r->out, "NOPROTO unsupported protocol version");
-		return;
-	}
-	for (i = 2; i + 1 < r->argc && is(r->argv[i], "SETNAME"); i += 2) {
-		if (!set_name(r, r->argv[i + 1]))
-			return;
-	}
-	if (i < r->argc) {
-		resp_error(r->out, "ERR Syntax error in HELLO option '%.*s'",
-			   (int)(r->argv[i].len > 64 ? 64 : r->argv[i].len),
-			   r->argv[i].p);
-		return;
-	}
-	resp_array(r->out, 14);
-	resp_text(r->out, "server");
-	resp_text(r->out, "redis");
-	resp_text(r->out, "version");
-	resp_text(r->out, REDIS_VERSION);
+	if (r->argc > 1 && !str_int(r->argv[1], &protocol))
+		return error(r, "ERR Protocol version is not an integer or out "
+				"of range");
+	if (protocol < 2 || protocol > 3)
+		return error(r, "NOPROTO unsupported protocol version");
+	if (!hello_options(r))
+		return false;
+	r->client->protocol = (int)protocol;
+	map(r, 7);
+	for (i = 0; i < 4; i++)
+		resp_text(r->out, texts[i]);
 	resp_text(r->out, "proto");
-	resp_int(r->out, 2);
+	integer(r, protocol);
 	resp_text(r->out, "id");
-	resp_int(r->out, (long long)r->client->id);
-	resp_text(r->out, "mode");
-	resp_text(r->out, "standalone");
-	resp_text(r->out, "role");
-	resp_text(r->out, "master");
+	integer(r, (long long)r->client->id);
+	for (; i < 8; i++)
+		resp_text(r->out, texts[i]);
 	resp_text(r->out, "modules");
-	resp_array(r->out, 0);
+	array(r, 0);
+	return true;
 }
 
 /* ---- the server ---- */
 
-struct config {
-	const char *name;
-	char value[128];
-};
-
-static void cmd_config(struct request *r)
+static bool cmd_config(struct request *r)
 {
-	const struct server *server = r->server;
-	struct config config[] = {
-		{ "appendonly", "no" }, { "bind", "" }, { "databases", "1" },
-		{ "maxmemory", "" },	{ "port", "" }, { "save", "" },
-		{ "unixsocket", "" },
+	const char *path = r->server->unix_path;
+	char memory[24], port[8];
+	const char *const config[][2] = {
+		{ "appendonly", "no" },
+		{ "bind", r->server->bind },
+		{ "databases", "1" },
+		{ "maxmemory", memory },
+		{ "port", port },
+		{ "save", "" },
+		{ "unixsocket", path ? path : "" },
 	};
-	const size_t n = sizeof(config) / sizeof(*config);
+	bool match[7] = { 0 };
 	size_t found = 0, i, k;
-	bool match[sizeof(config) / sizeof(*config)] = { 0 };
 
-	if (!is(r->argv[1], "GET") || r->argc < 3) {
-		resp_error(r->out, "ERR unknown subcommand or wrong number of "
-				   "arguments for 'config' command");
-		return;
-	}
-	snprintf(config[1].value, sizeof(config[1].value), "%s", server->bind);
-	snprintf(config[3].value, sizeof(config[3].value), "%" PRIu64,
-		 server->max_memory);
-	snprintf(config[4].value, sizeof(config[4].value), "%u", server->port);
-	snprintf(config[6].value, sizeof(config[6].value), "%s",
-		 server->unix_path ? server->unix_path : "");
-	for (k = 0; k < n; k++) {
+	if (!is(r->argv[1], "GET") || r->argc < 3)
+		return subcommand(r);
+	snprintf(memory, sizeof(memory), "%" PRIu64, r->server->max_memory);
+	snprintf(port, sizeof(port), "%u", r->server->port);
+	for (k = 0; k < 7; k++) {
 		for (i = 2; i < r->argc && !match[k]; i++)
 			match[k] = glob(r->argv[i],
-					(struct str){ config[k].name,
-						      strlen(config[k].name) });
+					(struct str){ config[k][0],
+						      strlen(config[k][0]) });
 		found += match[k];
 	}
-	resp_array(r->out, 2 * found);
-	for (k = 0; k < n; k++) {
-		if (!match[k])
-			continue;
-		resp_text(r->out, config[k].name);
-		resp_text(r->out, config[k].value);
+	map(r, found);
+	for (k = 0; k < 14; k++) {
+		if (match[k / 2])
+			resp_text(r->out, config[k / 2][k % 2]);
 	}
+	return true;
 }
 
-static void __attribute__((format(printf, 2, 3)))
-info_line(struct buf *info, const char *fmt, ...)
+/* Adds a section of INFO if it was asked for. */
+static void __attribute__((format(printf, 4, 5)))
+section(struct request *r, struct buf *info, const char *name, const char *fmt,
+	...)
 {
-	char text[256];
+	bool wanted = r->argc == 1;
+	char text[512];
 	va_list ap;
+	size_t i;
+	int len;
 
+	for (i = 1; i < r->argc; i++)
+		wanted |= is(r->argv[i], name) || is(r->argv[i], "all") ||
+			  is(r->argv[i], "default") ||
+			  is(r->argv[i], "everything");
+	if (!wanted)
+		return;
+	len = snprintf(text, sizeof(text), "%s# %s\r\n",
+		       info->len ? "\r\n" : "", name);
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(text + len, sizeof(text) - (size_t)len, fmt, ap);
 	va_end(ap);
 	buf_add(info, text, strlen(text));
-	buf_add(info, "\r\n", 2);
 }
 
-static void info_server(const struct server *server, struct buf *info)
+static bool cmd_info(struct request *r)
 {
-	info_line(info, "redis_version:%s", REDIS_VERSION);
-	info_line(info, "kvstore_version:%d", KVSTORE_VERSION);
-	info_line(info, "process_id:%d", (int)getpid());
-	info_line(info, "tcp_port:%u", server->port);
-	info_line(info, "uptime_in_seconds:%" PRIu64,
-		  (server->now - server->started) / 1000);
-}
-
-static void info_clients(const struct server *server, struct buf *info)
-{
-	info_line(info, "connected_clients:%zu", server->nr_clients);
-}
-
-static void info_memory(const struct server *server, struct buf *info)
-{
-	unsigned int shift = kho_page_shift(server->kho);
+	const struct server *s = r->server;
+	const struct kvtable *root = r->table->root;
+	unsigned int shift = kho_page_shift(s->kho);
+	char hits[128] = "", keys[48] = "";
 	struct kho_pages_info pages;
-
-	kho_pages_info(server->kho, &pages);
-	info_line(info, "used_memory:%" PRIu64, pages.allocated << shift);
-	info_line(info, "maxmemory:%" PRIu64, pages.max << shift);
-}
-
-static void info_stats(const struct server *server, struct buf *info)
-{
-	info_line(info, "total_commands_processed:%" PRIu64,
-		  server->state->commands);
-#if KVSTORE_VERSION >= 2
-	info_line(info, "keyspace_hits:%" PRIu64, server->state->hits);
-	info_line(info, "keyspace_misses:%" PRIu64, server->state->misses);
-#endif
-}
-
-static void info_kho(const struct server *server, struct buf *info)
-{
-	info_line(info, "generation:%" PRIu64, kho_generation(server->kho));
-	info_line(info, "state_version:%u", server->version);
-	info_line(info, "table_version:%" PRIu64,
-		  table_version(&server->table));
-	info_line(info, "state_age_in_seconds:%" PRIu64,
-		  (server->now - server->state->created) / 1000);
-	info_line(info, "upgrade_in_progress:%d", server->upgrading);
-	info_line(info, "buckets:%" PRIu64, table_buckets(&server->table));
-}
-
-static void info_keyspace(const struct server *server, struct buf *info)
-{
-	if (table_count(&server->table))
-		info_line(info, "db0:keys=%" PRIu64,
-			  table_count(&server->table));
-}
-
-static void cmd_info(struct request *r)
-{
-	static const struct {
-		const char *name;
-		void (*write)(const struct server *server, struct buf *info);
-	} sections[] = {
-		{ "Server", info_server }, { "Clients", info_clients },
-		{ "Memory", info_memory }, { "Stats", info_stats },
-		{ "Kho", info_kho },	   { "Keyspace", info_keyspace },
-	};
 	struct buf info = { 0 };
-	size_t i, k;
-	bool match;
 
-	for (k = 0; k < sizeof(sections) / sizeof(*sections); k++) {
-		match = r->argc == 1;
-		for (i = 1; i < r->argc; i++)
-			match |= is(r->argv[i], sections[k].name) ||
-				 is(r->argv[i], "all") ||
-				 is(r->argv[i], "default") ||
-				 is(r->argv[i], "everything");
-		if (!match)
-			continue;
-		if (info.len)
-			buf_add(&info, "\r\n", 2);
-		info_line(&info, "# %s", sections[k].name);
-		sections[k].write(r->server, &info);
+	kho_pages_info(s->kho, &pages);
+	if (KVSTORE_VERSION >= 2)
+		snprintf(hits, sizeof(hits),
+			 "keyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64
+			 "\r\n",
+			 s->state->hits, s->state->misses);
+	if (root->count)
+		snprintf(keys, sizeof(keys), "db0:keys=%" PRIu64 "\r\n",
+			 root->count);
+	section(r, &info, "Server",
+		"redis_version:" REDIS_VERSION "\r\nkvstore_version:%d\r\n"
+		"process_id:%d\r\ntcp_port:%u\r\n"
+		"uptime_in_seconds:%" PRIu64 "\r\n",
+		KVSTORE_VERSION, (int)getpid(), s->port,
+		(s->ticks - s->started) / 1000);
+	section(r, &info, "Clients", "connected_clients:%zu\r\n",
+		s->nr_clients);
+	section(r, &info, "Memory",
+		"used_memory:%" PRIu64 "\r\nmaxmemory:%" PRIu64 "\r\n",
+		pages.allocated << shift, pages.max << shift);
+	section(r, &info, "Stats", "total_commands_processed:%" PRIu64 "\r\n%s",
+		s->state->commands, hits);
+	section(r, &info, "Kho",
+		"generation:%" PRIu64 "\r\nstate_version:%u\r\n"
+		"table_version:%" PRIu64 "\r\nstate_age_in_seconds:%" PRId64
+		"\r\nupgrade_in_progress:%d\r\nrecovery_in_progress:%d\r\n"
+		"buckets:%" PRIu64 "\r\n",
+		kho_generation(s->kho), s->version, root->version,
+		(int64_t)(s->now - s->state->created) / 1000, s->upgrading,
+		s->recovering, root->buckets);
+	section(r, &info, "Keyspace", "%s", keys);
+	/* In RESP3, text for people says so. */
+	if (r->client->protocol == 3) {
+		resp_head(r->out, '=', (long long)info.len + 4);
+		buf_add(r->out, "txt:", 4);
+		buf_add(r->out, info.data, info.len);
+		buf_add(r->out, "\r\n", 2);
+	} else {
+		bulk(r, (struct str){ info.data, info.len });
 	}
 	r->out->failed |= info.failed;
-	resp_bulk(r->out, (struct str){ info.data, info.len });
 	buf_free(&info);
+	return true;
 }
 
 /* ---- the table of commands ---- */
 
-static void cmd_command(struct request *r);
+static bool cmd_command(struct request *r);
 
-/**
- * struct command - one of them
- * @name: in lower case
- * @arity: number of arguments, its name included; negative: at least so many
- * @write: it changes something
- * @first: argument that is the first key; 0: none is
- * @last: and the last one; negative: counted from the end
- * @step: from key to key
- */
-static const struct command {
-	const char *name;
-	int arity;
-	bool write;
-	int first, last, step;
-	void (*run)(struct request *r);
-} commands[] = {
-	/* Keep sorted. */
-	{ "client", -2, false, 0, 0, 0, cmd_client },
-	{ "command", -1, false, 0, 0, 0, cmd_command },
-	{ "config", -2, false, 0, 0, 0, cmd_config },
-	{ "dbsize", 1, false, 0, 0, 0, cmd_dbsize },
-	{ "decr", 2, true, 1, 1, 1, cmd_decr },
-	{ "decrby", 3, true, 1, 1, 1, cmd_decrby },
-	{ "del", -2, true, 1, -1, 1, cmd_del },
-	{ "echo", 2, false, 0, 0, 0, cmd_echo },
-	{ "exists", -2, false, 1, -1, 1, cmd_exists },
-	{ "expire", 3, true, 1, 1, 1, cmd_expire },
-	{ "expireat", 3, true, 1, 1, 1, cmd_expireat },
-	{ "flushall", -1, true, 0, 0, 0, cmd_flushall },
-	{ "flushdb", -1, true, 0, 0, 0, cmd_flushall },
-	{ "get", 2, false, 1, 1, 1, cmd_get },
-	{ "hello", -1, false, 0, 0, 0, cmd_hello },
-	{ "incr", 2, true, 1, 1, 1, cmd_incr },
-	{ "incrby", 3, true, 1, 1, 1, cmd_incrby },
-	{ "info", -1, false, 0, 0, 0, cmd_info },
-	{ "keys", 2, false, 0, 0, 0, cmd_keys },
+#define READ "readonly"
+#define WRITE "write"
+
+static const struct command commands[] = {
+	{ "client", -2, READ, 0, 0, 0, cmd_client, 0 },
+	{ "command", -1, READ, 0, 0, 0, cmd_command, 0 },
+	{ "config", -2, READ, 0, 0, 0, cmd_config, 0 },
+	{ "dbsize", 1, READ, 0, 0, 0, cmd_dbsize, 0 },
+	{ "decr", 2, WRITE, 1, 1, 1, cmd_add, -1 },
+	{ "decrby", 3, WRITE, 1, 1, 1, cmd_add, -1 },
+	{ "del", -2, WRITE, 1, -1, 1, cmd_del, false },
+	{ "echo", 2, READ, 0, 0, 0, cmd_echo, 0 },
+	{ "exists", -2, READ, 1, -1, 1, cmd_del, true },
+	{ "expire", 3, WRITE, 1, 1, 1, cmd_expire, 1000 },
+	{ "expireat", 3, WRITE, 1, 1, 1, cmd_expire, -1000 },
+	{ "flushall", -1, WRITE, 0, 0, 0, cmd_flushall, 0 },
+	{ "flushdb", -1, WRITE, 0, 0, 0, cmd_flushall, 0 },
+	{ "get", 2, READ, 1, 1, 1, cmd_get, 0 },
+	{ "hello", -1, READ, 0, 0, 0, cmd_hello, 0 },
+	{ "incr", 2, WRITE, 1, 1, 1, cmd_add, 1 },
+	{ "incrby", 3, WRITE, 1, 1, 1, cmd_add, 1 },
+	{ "info", -1, READ, 0, 0, 0, cmd_info, 0 },
+	{ "keys", 2, READ, 0, 0, 0, cmd_keys, 0 },
+	{ "mget", -2, READ, 1, -1, 1, cmd_mget, 0 },
+	{ "mset", -3, WRITE, 1, -1, 2, cmd_mset, 0 },
+	{ "persist", 2, WRITE, 1, 1, 1, cmd_persist, 0 },
+	{ "pexpire", 3, WRITE, 1, 1, 1, cmd_expire, 1 },
+	{ "pexpireat", 3, WRITE, 1, 1, 1, cmd_expire, -1 },
+	{ "ping", -1, READ, 0, 0, 0, cmd_ping, 0 },
+	{ "pttl", 2, READ, 1, 1, 1, cmd_ttl, 1 },
+	{ "quit", -1, READ, 0, 0, 0, cmd_quit, 0 },
+	{ "scan", -2, READ, 0, 0, 0, cmd_scan, 0 },
+	{ "select", 2, READ, 0, 0, 0, cmd_select, 0 },
+	{ "set", -3, WRITE, 1, 1, 1, cmd_set, 0 },
+	{ "strlen", 2, READ, 1, 1, 1, cmd_strlen, 0 },
+	{ "ttl", 2, READ, 1, 1, 1, cmd_ttl, 1000 },
+	{ "type", 2, READ, 1, 1, 1, cmd_type, 0 },
+	{ "unlink", -2, WRITE, 1, -1, 1, cmd_del, false },
 #if KVSTORE_VERSION >= 2
-	{ "lindex", 3, false, 1, 1, 1, cmd_lindex },
-	{ "llen", 2, false, 1, 1, 1, cmd_llen },
-	{ "lpop", -2, true, 1, 1, 1, cmd_lpop },
-	{ "lpush", -3, true, 1, 1, 1, cmd_lpush },
-	{ "lrange", 4, false, 1, 1, 1, cmd_lrange },
+	{ "lindex", 3, READ, 1, 1, 1, cmd_lindex, 0 },
+	{ "llen", 2, READ, 1, 1, 1, cmd_llen, 0 },
+	{ "lpop", -2, WRITE, 1, 1, 1, cmd_pop, LIST_FIRST },
+	{ "lpush", -3, WRITE, 1, 1, 1, cmd_push, LIST_FIRST },
+	{ "lrange", 4, READ, 1, 1, 1, cmd_lrange, 0 },
+	{ "object", -2, READ, 2, 2, 1, cmd_object, 0 },
+	{ "rpop", -2, WRITE, 1, 1, 1, cmd_pop, LIST_LAST },
+	{ "rpush", -3, WRITE, 1, 1, 1, cmd_push, LIST_LAST },
 #endif
-	{ "mget", -2, false, 1, -1, 1, cmd_mget },
-	{ "mset", -3, true, 1, -1, 2, cmd_mset },
-#if KVSTORE_VERSION >= 2
-	{ "object", -2, false, 2, 2, 1, cmd_object },
-#endif
-	{ "persist", 2, true, 1, 1, 1, cmd_persist },
-	{ "pexpire", 3, true, 1, 1, 1, cmd_pexpire },
-	{ "pexpireat", 3, true, 1, 1, 1, cmd_pexpireat },
-	{ "ping", -1, false, 0, 0, 0, cmd_ping },
-	{ "pttl", 2, false, 1, 1, 1, cmd_pttl },
-	{ "quit", -1, false, 0, 0, 0, cmd_quit },
-#if KVSTORE_VERSION >= 2
-	{ "rpop", -2, true, 1, 1, 1, cmd_rpop },
-	{ "rpush", -3, true, 1, 1, 1, cmd_rpush },
-#endif
-	{ "scan", -2, false, 0, 0, 0, cmd_scan },
-	{ "select", 2, false, 0, 0, 0, cmd_select },
-	{ "set", -3, true, 1, 1, 1, cmd_set },
-	{ "strlen", 2, false, 1, 1, 1, cmd_strlen },
-	{ "ttl", 2, false, 1, 1, 1, cmd_ttl },
-	{ "type", 2, false, 1, 1, 1, cmd_type },
-	{ "unlink", -2, true, 1, -1, 1, cmd_del },
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(*commands))
 
 /* redis-cli takes its hints from here. */
-static void cmd_command(struct request *r)
+static bool cmd_command(struct request *r)
 {
-	const struct command *command;
-	size_t i;
+	const struct command *c;
 
-	if (r->argc == 2 && is(r->argv[1], "COUNT")) {
-		resp_int(r->out, NR_COMMANDS);
-		return;
+	if (r->argc == 2 && is(r->argv[1], "COUNT"))
+		return integer(r, NR_COMMANDS);
+	if (r->argc > 1)
+		return subcommand(r);
+	array(r, NR_COMMANDS);
+	for (c = commands; c < commands + NR_COMMANDS; c++) {
+		array(r, 6);
+		resp_text(r->out, c->name);
+		integer(r, c->arity);
+		resp_head(r->out, r->client->protocol == 3 ? '~' : '*', 1);
+		status(r, c->flag);
+		integer(r, c->first);
+		integer(r, c->last);
+		integer(r, c->step);
 	}
-	if (r->argc > 1) {
-		resp_error(r->out, "ERR unknown subcommand or wrong number of "
-				   "arguments for 'command' command");
-		return;
-	}
-	resp_array(r->out, NR_COMMANDS);
-	for (i = 0; i < NR_COMMANDS; i++) {
-		command = &commands[i];
-		resp_array(r->out, 6);
-		resp_text(r->out, command->name);
-		resp_int(r->out, command->arity);
-		resp_array(r->out, 1);
-		resp_status(r->out, command->write ? "write" : "readonly");
-		resp_int(r->out, command->first);
-		resp_int(r->out, command->last);
-		resp_int(r->out, command->step);
-	}
+	return true;
 }
 
-static int compare(const void *key, const void *command)
+static bool unknown(struct request *r)
 {
-	const struct str *name = key;
-	const char *other = ((const struct command *)command)->name;
-	size_t len = strlen(other);
-	int ret =
-		strncasecmp(name->p, other, name->len < len ? name->len : len);
-
-	return ret ? ret : (name->len > len) - (name->len < len);
-}
-
-static void unknown(struct buf *out, size_t argc, const struct str *argv)
-{
-	char text[200] = "";
+	char text[256] = "";
 	size_t at = 0, i;
 
-	for (i = 1; i < argc && at < 128; i++)
+	for (i = 1; i < r->argc && at < 128; i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "'%.*s' ",
-				       (int)(argv[i].len < 64 ? argv[i].len :
-								64),
-				       argv[i].p);
-	resp_error(out,
-		   "ERR unknown command '%.*s', with args beginning with: %s",
-		   (int)(argv[0].len < 64 ? argv[0].len : 64), argv[0].p, text);
+				       shown(r->argv[i]), r->argv[i].p);
+	return error(r,
+		     "ERR unknown command '%.*s', with args beginning with: "
+		     "%s",
+		     shown(r->argv[0]), r->argv[0].p, text);
+}
+
+/* A web page made somebody's browser send this, not knowing what it does. */
+static void refuse_http(struct request *r)
+{
+	static uint64_t quiet_until;
+
+	r->client->broken = true;
+	if (r->server->ticks < quiet_until)
+		return;
+	quiet_until = r->server->ticks + 60000;
+	fprintf(stderr, "kvstore: possible security attack: a client sent an "
+			"HTTP request; its connection was closed\n");
 }
 
 void command_run(struct server *server, struct client *client)
 {
-	const struct resp_parser *parser = &client->parser;
-	const struct command *command;
 	struct request r = {
 		.server = server,
+		.table = &server->table,
 		.client = client,
 		.out = &client->out,
-		.argc = parser->argc,
-		.argv = parser->argv,
+		.argc = client->parser.argc,
+		.argv = client->parser.argv,
 	};
+	const struct command *c = commands, *end = c + NR_COMMANDS;
+	size_t least;
 
-	command = bsearch(&r.argv[0], commands, NR_COMMANDS, sizeof(*commands),
-			  compare);
-	if (!command) {
-		unknown(r.out, r.argc, r.argv);
-		return;
-	}
-	r.name = command->name;
-	if (command->arity < 0 ? r.argc < (size_t)-command->arity :
-				 r.argc != (size_t)command->arity) {
+	while (c < end && !is(r.argv[0], c->name))
+		c++;
+	least = c < end ? (size_t)abs(c->arity) : 0;
+	r.command = c;
+	if (is(r.argv[0], "post") || is(r.argv[0], "host:")) {
+		refuse_http(&r);
+	} else if (c == end) {
+		unknown(&r);
+	} else if (r.argc < least || (c->arity > 0 && r.argc > least)) {
 		wrong_arity(&r);
-		return;
+	} else {
+		server->state->commands++;
+		c->run(&r);
 	}
-	server->state->commands++;
-	command->run(&r);
 }

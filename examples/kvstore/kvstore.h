@@ -10,71 +10,42 @@
 #include <kho/attach.h>
 #include <kho/block.h>
 
+#include "../kvtable/table.h"
 #include "resp.h"
-#include "table.h"
 
-/**
- * struct kvstore - the server's state in the arena (component kvstore)
- * @table: phys of the table
- * @clean: nothing was going on: no need to look for what a crash left behind
- * @created: when, milliseconds since the epoch
- * @commands: answered since then
- * @hits: lookups that found a key; since version 2
- * @misses: and that did not; since version 2
- * @reserved: for later ones
- *
- * Zeros are what an older version did not know.
+/*
+ * The server's state in the arena (component kvstore). Zeros are what an older
+ * version did not know.
  */
 struct kvstore {
-	uint64_t table;
-	uint64_t clean;
-	uint64_t created;
-	uint64_t commands;
-	uint64_t hits;
-	uint64_t misses;
+	uint64_t table; /* phys */
+	uint64_t clean; /* the last program came to its end, and lost nothing */
+	uint64_t created; /* milliseconds since the epoch */
+	uint64_t commands; /* answered since then */
+	uint64_t hits; /* lookups that found a key; since version 2 */
+	uint64_t misses; /* and that did not; since version 2 */
 	uint64_t reserved[2];
 };
 
 #define CLIENT_NAME_SIZE 64
 
-/**
- * struct client - a connection
- * @next: in the server's list
- * @prev: what points to it there
- * @fd: the socket
- * @events: what epoll watches it for
- * @id: unique, survives updates
- * @closing: goes when its replies are sent
- * @name: as CLIENT SETNAME gave it
- * @in: bytes received and not yet executed
- * @out: replies not yet sent
- * @parser: how far @in is understood
- */
+/* A connection. */
 struct client {
 	struct client *next;
-	struct client **prev;
+	struct client **prev; /* what points to it in the server's list */
 	int fd;
-	uint32_t events;
-	uint64_t id;
-	bool closing;
+	uint32_t events; /* what epoll watches it for */
+	uint64_t id; /* survives updates, and so do the next three */
+	int protocol; /* of its replies: RESP 2 or 3 */
+	bool closing; /* goes when its replies are sent */
 	char name[CLIENT_NAME_SIZE];
-	struct buf in;
-	struct buf out;
+	bool broken; /* goes at once */
+	struct buf in; /* received and not yet executed */
+	struct buf out; /* replies not yet sent */
 	struct resp_parser parser;
 };
 
-/**
- * struct server - the server in this process
- * @version: of the state in the arena: not this program's while it still
- *           serves an older one's
- * @before: the state, before it was converted to another version
- * @now: milliseconds since the epoch
- * @started: this process
- * @upgrading: entries of an older version are left
- * @listeners: TCP and Unix socket, or -1
- * @paused: no more files: connections have to wait
- * @saved: connections on their way to or from another process; or NULL
- */
+/* The server in this process. */
 struct server {
 	const char *bind;
 	const char *unix_path;
@@ -83,20 +54,22 @@ struct server {
 
 	struct kho *kho;
 	struct kvstore *state;
+	struct kvstore before; /* it was converted to an older version */
+	uint32_t version; /* not this program's while it serves an older one's */
 	struct table table;
-	uint32_t version;
-	struct kvstore before;
-	uint64_t now;
-	uint64_t started;
-	bool upgrading;
+	uint64_t now; /* milliseconds since the epoch */
+	uint64_t ticks; /* milliseconds, whatever is done to the clock */
+	uint64_t started; /* in ticks */
+	bool upgrading; /* entries of an older version are left */
+	bool recovering; /* what a crash lost is looked for */
 
 	int epoll;
-	int listeners[2];
-	bool paused;
+	int listeners[2]; /* TCP and Unix socket, or -1 */
+	bool paused; /* no more files: connections have to wait */
 	struct client *clients;
 	size_t nr_clients;
 	uint64_t last_id;
-	struct kho_blocks *saved;
+	struct kho_blocks *saved; /* on their way between processes; or NULL */
 };
 
 /* commands.c: executes the command that the client's parser has. */

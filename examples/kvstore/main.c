@@ -10,12 +10,15 @@
  * 2. restore: the state, the table and the connections are taken over. That
  *    takes no longer with more keys, and writes nothing.
  * 3. kho_ready(): the older version goes. From here on the arena is ours.
- * 4. After a crash only: tidy up what it left behind.
- * 5. The event loop. An older format is upgraded in small steps in between.
- * 6. ``kho update``: freeze() makes the state final, and the successor starts
+ * 4. The event loop. In between, in small steps, an older format is upgraded,
+ *    and what a crash lost is found.
+ * 5. ``kho update``: freeze() makes the state final, and the successor starts
  *    at 1. For one that is older than we are, the state is converted to what
  *    it reads; if that cannot be, it is refused before. If it does not make it
  *    to 3, unfreeze() lets us serve on.
+ *
+ * The story goes on in clients.c (connections), resp.c (the protocol),
+ * commands.c, and for what is kept in ../kvtable/table.h.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -37,19 +40,18 @@
 #include "kvstore.h"
 
 /* Version 3 has a new kvtable, not a new kvstore. */
-#if KVSTORE_VERSION == 1
-#define STATE_VERSION 1
-#else
-#define STATE_VERSION 2
-#endif
+#define STATE_VERSION (KVSTORE_VERSION < 2 ? 1 : 2)
 
 #define SUBTREE "kvstore"
+/* Only a handover has it along: then there was no crash. */
+#define CLEAN_FD "clean"
 
 /* Milliseconds between looks at what has expired; keys looked at each time. */
 #define TICK 100
 #define EXPIRE_STEP 2000
-/* Entries upgraded between two rounds of the event loop. */
+/* Entries upgraded, or recovered, between two rounds of the event loop. */
 #define UPGRADE_STEP 100
+#define RECOVER_STEP 500
 
 static volatile sig_atomic_t stopped;
 
@@ -58,12 +60,16 @@ static void stop(int sig)
 	stopped = sig;
 }
 
-static uint64_t now_ms(void)
+static void look_at_clock(struct server *server)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	server->now =
+		(uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	server->ticks =
+		(uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* ---- what we write and read ---- */
@@ -81,31 +87,20 @@ static int check_state(uint32_t version, const struct kho_blob *blob,
 	return table_check(blob->mem, state.table, why);
 }
 
-#if KVSTORE_VERSION == 1
-
-static const struct kho_component_ops kvstore_ops = { .check = check_state };
-KHO_COMPONENT_OPS(kvstore, &kvstore_ops, .write = { 1, 1 }, .read = { 1, 1 },
-		  .deps = { "kvtable" }, .flags = KHO_COMPONENT_CHECK);
-KHO_COMPONENT(kvtable, .write = { 1, 1 }, .read = { 1, 1 },
-	      .deps = { "kmalloc", "vmalloc" });
-
-#else
-
 /* What version 1 does not count is zero; unless it comes to nothing. */
 static int convert_state(struct kho *kho, uint32_t version, void *arg,
 			 struct kho_error *why)
 {
 	struct server *server = arg;
+	struct kvstore *state = server->state;
 
 	(void)kho;
 	(void)why;
-	if (version < server->version) {
-		server->before = *server->state;
-		server->state->hits = 0;
-		server->state->misses = 0;
-	} else if (version > server->version) {
-		server->state->hits = server->before.hits;
-		server->state->misses = server->before.misses;
+	if (version < server->version)
+		server->before = *state;
+	if (version != server->version) {
+		state->hits = version < 2 ? 0 : server->before.hits;
+		state->misses = version < 2 ? 0 : server->before.misses;
 	}
 	server->version = version;
 	return 0;
@@ -124,15 +119,9 @@ static int convert_table(struct kho *kho, uint32_t version, void *arg,
 			 struct kho_error *why)
 {
 	struct server *server = arg;
-	uint64_t clean = server->state->clean;
-	int ret;
 
 	(void)kho;
-	/* Whoever comes after a kill in the middle has to recover. */
-	server->state->clean = false;
-	ret = table_convert(&server->table, version, server->now, why);
-	server->state->clean = clean;
-	return ret;
+	return table_convert(&server->table, version, server->now, why);
 }
 
 static const struct kho_component_ops kvstore_ops = {
@@ -153,44 +142,44 @@ KHO_COMPONENT_OPS(kvtable, &kvtable_ops,
 		  .deps = { "kmalloc", "vmalloc" },
 		  .flags = KHO_COMPONENT_CAN_WRITE | KHO_COMPONENT_CONVERT);
 
-#endif
-
 /* ---- the state ---- */
 
 static int create(struct server *server, struct kho_error *err)
 {
-	struct kvstore *state;
-	int ret;
+	struct kvstore *state = kho_alloc_preserve(server->kho, sizeof(*state));
+	int ret = state ? table_create(&server->table, server->kho) : -errno;
 
-	state = kho_alloc_preserve(server->kho, sizeof(*state));
-	if (!state)
-		return kho_fail(err, -errno, "no memory for the state: %s",
-				strerror(errno));
-	ret = table_create(&server->table, server->kho);
-	if (ret)
-		return kho_fail(err, ret, "no memory for the table: %s",
-				strerror(-ret));
-	state->table = kho_phys(server->kho, server->table.root);
-	state->created = server->now;
-	state->clean = true;
-	server->state = state;
-	server->version = STATE_VERSION;
-	ret = kho_add_subtree(server->kho, SUBTREE, &kvstore_component,
-			      STATE_VERSION, state, sizeof(*state));
-	if (ret)
-		return kho_fail(err, ret, "cannot add subtree '%s': %s",
-				SUBTREE, strerror(-ret));
-	return 0;
+	if (!ret) {
+		state->table = kho_phys(server->kho, server->table.root);
+		state->created = server->now;
+		state->clean = true;
+		server->state = state;
+		server->version = STATE_VERSION;
+		ret = kho_add_subtree(server->kho, SUBTREE, &kvstore_component,
+				      STATE_VERSION, state, sizeof(*state));
+	}
+	return ret ? kho_fail(err, ret, "no memory for a state: %s",
+			      strerror(-ret)) :
+		     0;
 }
 
 static int restore(struct server *server, struct kho_error *err)
 {
+	int ret, fd;
+
 	server->state =
 		kho_subtree(server->kho, SUBTREE, NULL, &server->version);
 	if (!server->state)
 		return create(server, err);
-	return table_restore(&server->table, server->kho, server->state->table,
-			     err);
+	ret = table_restore(&server->table, server->kho, server->state->table,
+			    err);
+	if (!ret)
+		ret = clients_restore(server, err);
+	fd = kho_take_fd(server->kho, CLEAN_FD);
+	server->recovering = fd < 0 && !server->state->clean;
+	if (fd >= 0)
+		close(fd);
+	return ret;
 }
 
 /*
@@ -203,28 +192,11 @@ static void raise_version(struct server *server)
 	if (server->version < STATE_VERSION &&
 	    !kho_set_version(server->kho, &kvstore_component, STATE_VERSION))
 		server->version = STATE_VERSION;
-	if (table_version(&server->table) < KVTABLE_VERSION &&
+	if (server->table.root->version < KVTABLE_VERSION &&
 	    !kho_set_version(server->kho, &kvtable_component, KVTABLE_VERSION))
-		table_raise_version(&server->table);
-}
-
-static int recover(struct server *server, struct kho_error *err)
-{
-	int ret;
-	int64_t pages;
-
-	if (!server->state->clean) {
-		ret = table_recover(&server->table);
-		if (ret)
-			return kho_fail(err, ret, "cannot recover: %s",
-					strerror(-ret));
-		pages = kho_free_unclaimed(server->kho);
-		if (pages < 0)
-			return kho_fail(err, (int)pages, "cannot recover: %s",
-					strerror((int)-pages));
-	}
-	server->state->clean = false;
-	return 0;
+		table_convert(&server->table, KVTABLE_VERSION, server->now,
+			      NULL);
+	server->upgrading = true;
 }
 
 static int freeze(struct kho *kho, const struct kho_report *report, void *arg)
@@ -232,10 +204,11 @@ static int freeze(struct kho *kho, const struct kho_report *report, void *arg)
 	struct server *server = arg;
 	int ret = clients_freeze(server);
 
-	(void)kho;
 	(void)report;
-	if (!ret)
-		server->state->clean = true;
+	if (!ret && !server->recovering)
+		ret = kho_add_fd(kho, CLEAN_FD, server->epoll, 0);
+	if (ret)
+		clients_unfreeze(server);
 	return ret;
 }
 
@@ -243,40 +216,49 @@ static void unfreeze(struct kho *kho, void *arg)
 {
 	struct server *server = arg;
 
-	(void)kho;
-	server->state->clean = false;
+	kho_remove_fd(kho, server->epoll);
 	clients_unfreeze(server);
 }
 
 /* ---- the event loop ---- */
 
+static void expire(struct table *table, struct entry *entry, void *now)
+{
+	if (entry_expired(entry, *(uint64_t *)now))
+		table_delete(table, entry_key(entry));
+}
+
 static void background(struct server *server)
 {
 	static uint64_t next_tick, cursor;
 
-	if (server->now >= next_tick) {
-		next_tick = server->now + TICK;
-		cursor = table_expire(&server->table, cursor, EXPIRE_STEP,
-				      server->now);
+	if (server->ticks >= next_tick) {
+		next_tick = server->ticks + TICK;
+		cursor = table_walk(&server->table, cursor, EXPIRE_STEP, expire,
+				    &server->now);
 		raise_version(server);
-		server->upgrading = true;
 	}
 	if (server->upgrading)
 		server->upgrading = table_upgrade(&server->table, server->now,
 						  UPGRADE_STEP);
+	if (server->recovering)
+		server->recovering =
+			table_recover_step(&server->table, RECOVER_STEP);
 }
 
-static int loop(struct server *server)
+static int loop(struct server *server, struct kho_error *err)
 {
 	struct epoll_event events[64];
 	int n, i;
 
 	while (!stopped) {
 		n = epoll_wait(server->epoll, events, 64,
-			       server->upgrading ? 0 : TICK);
+			       server->upgrading || server->recovering ? 0 :
+									 TICK);
 		if (n < 0 && errno != EINTR)
-			return -errno;
-		server->now = now_ms();
+			return kho_fail(err, -errno, "epoll_wait: %s",
+					strerror(errno));
+		look_at_clock(server);
 		for (i = 0; i < n; i++) {
 			if (events[i].data.ptr != server->kho)
 				clients_event(server, events[i].data.ptr,
@@ -286,7 +268,7 @@ static int loop(struct server *server)
 		}
 		background(server);
 	}
-	server->state->clean = true;
+	server->state->clean = !server->recovering;
 	if (server->listeners[1] >= 0 && server->unix_path)
 		unlink(server->unix_path);
 	return 0;
@@ -299,6 +281,10 @@ static int serve(struct server *server, struct kho_error *err)
 	int fd = kho_poll_fd(server->kho);
 	int ret;
 
+	table_resume(&server->table);
+	server->state->clean = false;
+	if (server->recovering)
+		table_recover(&server->table);
 	server->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (server->epoll < 0 ||
 	    (fd >= 0 && epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event)))
@@ -307,16 +293,12 @@ static int serve(struct server *server, struct kho_error *err)
 	if (ret)
 		return ret;
 	raise_version(server);
-	server->upgrading = true;
 	printf("kvstore: version %d, pid %d, generation %" PRIu64 ", %" PRIu64
 	       " keys, port %u\n",
 	       KVSTORE_VERSION, (int)getpid(), kho_generation(server->kho),
-	       table_count(&server->table), server->port);
+	       server->table.root->count, server->port);
 	fflush(stdout);
-	ret = loop(server);
-	if (ret)
-		kho_fail(err, ret, "epoll_wait: %s", strerror(-ret));
-	return ret;
+	return loop(server, err);
 }
 
 static int run(struct server *server, struct kho_error *err)
@@ -332,15 +314,11 @@ static int run(struct server *server, struct kho_error *err)
 	};
 	int ret = kho_attach(&server->kho, &opts);
 
-	if (ret) {
-		if (report)
-			kho_report_print(report, stderr, isatty(2));
-		kho_report_free(report);
-		return ret;
-	}
-	ret = restore(server, err);
+	if (ret && report)
+		kho_report_print(report, stderr, isatty(2));
+	kho_report_free(report);
 	if (!ret)
-		ret = clients_restore(server, err);
+		ret = restore(server, err);
 	if (!ret)
 		ret = clients_listen(server, err);
 	if (ret)
@@ -349,8 +327,7 @@ static int run(struct server *server, struct kho_error *err)
 	if (ret)
 		return kho_fail(err, ret, "did not take over: %s",
 				strerror(-ret));
-	ret = recover(server, err);
-	return ret ? ret : serve(server, err);
+	return serve(server, err);
 }
 
 /* ---- options ---- */
@@ -370,31 +347,26 @@ static const char usage[] =
 	"\n"
 	"Sockets that came along with the data are used as they are.\n";
 
-static bool parse_number(const char *text, uint64_t max, const char *units,
-			 uint64_t *n)
+/* A number with a unit, or the program ends. */
+static uint64_t number(const char *option, uint64_t min, uint64_t max,
+		       const char *units, const char *want)
 {
-	const char *unit;
 	unsigned int shift = 0;
+	const char *unit;
+	uint64_t n;
 	char *end;
 
 	errno = 0;
-	*n = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || errno)
-		return false;
+	n = strtoull(optarg, &end, 10);
 	unit = *end ? strchr(units, *end | 0x20) : NULL;
 	if (unit) {
 		shift = 10 * (unsigned int)(unit - units + 1);
 		end++;
 	}
-	if (*end || *n > max >> shift)
-		return false;
-	*n <<= shift;
-	return true;
-}
-
-static void bad_option(const char *option, const char *value, const char *want)
-{
-	fprintf(stderr, "kvstore: --%s %s: want %s\n", option, value, want);
+	if (*optarg >= '0' && *optarg <= '9' && !errno && !*end && n >= min &&
+	    n <= max >> shift)
+		return n << shift;
+	fprintf(stderr, "kvstore: --%s %s: want %s\n", option, optarg, want);
 	exit(2);
 }
 
@@ -409,15 +381,13 @@ static void parse_options(struct server *server, int argc, char **argv)
 		{ "version", no_argument, NULL, 'v' },
 		{ 0 },
 	};
-	uint64_t n = 0;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'p':
-			if (!parse_number(optarg, 65535, "", &n))
-				bad_option("port", optarg, "0 to 65535");
-			server->port = (uint16_t)n;
+			server->port = (uint16_t)number("port", 0, 65535, "",
+							"0 to 65535");
 			break;
 		case 'b':
 			server->bind = optarg;
@@ -426,10 +396,9 @@ static void parse_options(struct server *server, int argc, char **argv)
 			server->unix_path = optarg;
 			break;
 		case 'm':
-			if (!parse_number(optarg, INT64_MAX, "kmgt", &n) || !n)
-				bad_option("max-memory", optarg,
-					   "bytes, such as 512m or 2g");
-			server->max_memory = n;
+			server->max_memory =
+				number("max-memory", 1, INT64_MAX, "kmgt",
+				       "bytes, such as 512m or 2g");
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -448,16 +417,6 @@ static void parse_options(struct server *server, int argc, char **argv)
 	exit(2);
 }
 
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int main(int argc, char **argv)
 {
 	static struct server server = {
@@ -466,14 +425,19 @@ int main(int argc, char **argv)
 		.listeners = { -1, -1 },
 	};
 	struct sigaction action = { .sa_handler = stop };
+	struct rlimit limit;
 	struct kho_error err;
 
 	parse_options(&server, argc, argv);
-	raise_file_limit();
+	/* As many connections as may be. */
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
-	server.now = now_ms();
-	server.started = server.now;
+	look_at_clock(&server);
+	server.started = server.ticks;
 	if (run(&server, &err)) {
 		fprintf(stderr, "kvstore: %s\n", err.text);
 		return 1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* The Redis protocol, RESP2: commands in, replies out. */
+/* The Redis protocol, RESP2 and RESP3: commands in, replies out. */
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,12 +10,13 @@
 
 /* ---- buffers ---- */
 
-/* Room for @len more bytes; NULL when there is no memory. */
 char *buf_reserve(struct buf *buf, size_t len)
 {
 	size_t cap = buf->cap ? buf->cap : 1024;
 	char *data;
 
+	if (buf->failed)
+		return NULL;
 	if (buf->cap - buf->len >= len)
 		return buf->data + buf->len;
 	/* Moving at most as much as was consumed costs little on the whole. */
@@ -26,23 +27,21 @@ char *buf_reserve(struct buf *buf, size_t len)
 	}
 	while (cap - buf->len < len)
 		cap *= 2;
-	if (cap > buf->cap) {
-		data = realloc(buf->data, cap);
-		if (!data) {
-			buf->failed = true;
-			return NULL;
-		}
-		buf->data = data;
-		buf->cap = cap;
+	data = cap > buf->cap ? realloc(buf->data, cap) : buf->data;
+	if (!data) {
+		buf->failed = true;
+		return NULL;
 	}
+	buf->data = data;
+	buf->cap = cap;
 	return buf->data + buf->len;
 }
 
 void buf_add(struct buf *buf, const void *data, size_t len)
 {
-	char *p = buf_reserve(buf, len);
+	char *p = len ? buf_reserve(buf, len) : NULL;
 
-	if (!p || !len)
+	if (!p)
 		return;
 	memcpy(p, data, len);
 	buf->len += len;
@@ -89,26 +88,15 @@ bool str_int(struct str str, long long *n)
 	return true;
 }
 
-void resp_parser_init(struct resp_parser *parser)
-{
-	*parser = (struct resp_parser){ .bulk = -1 };
-}
-
-void resp_parser_free(struct resp_parser *parser)
-{
-	free(parser->argv);
-	resp_parser_init(parser);
-}
-
 void resp_next(struct resp_parser *parser, struct buf *in)
 {
+	size_t room = parser->room > 1024 ? 0 : parser->room;
+
 	buf_consume(in, parser->pos);
-	parser->pos = 0;
-	parser->multibulk = 0;
-	parser->bulk = -1;
-	parser->argc = 0;
-	if (parser->room > 1024)
-		resp_parser_free(parser);
+	if (!room)
+		free(parser->argv);
+	*parser = (struct resp_parser){ .argv = room ? parser->argv : NULL,
+					.room = room };
 }
 
 static int fail(struct resp_parser *parser, const char *error)
@@ -124,17 +112,16 @@ static int fail(struct resp_parser *parser, const char *error)
 static int add_arg(struct resp_parser *parser, size_t offset, size_t len)
 {
 	size_t room = parser->room ? parser->room * 2 : 8;
-	struct str *argv;
+	struct str *argv = parser->argv;
 
 	if (parser->argc == parser->room) {
-		argv = realloc(parser->argv, room * sizeof(*argv));
+		argv = realloc(argv, room * sizeof(*argv));
 		if (!argv)
 			return fail(parser, "out of memory");
 		parser->argv = argv;
 		parser->room = room;
 	}
-	parser->argv[parser->argc++] =
-		(struct str){ (const char *)(uintptr_t)offset, len };
+	argv[parser->argc++] = (struct str){ (char *)0 + offset, len };
 	return 0;
 }
 
@@ -148,18 +135,15 @@ static int complete(struct resp_parser *parser, const struct buf *in)
 	return 1;
 }
 
-/*
- * Takes one line from the buffer, without its line end. 1: a line; 0: not
- * there yet; -1: none within @max bytes.
- */
+/* Takes one line, without its end. 1: a line; 0: not there yet; -1: too long. */
 static int take_line(struct resp_parser *parser, const struct buf *in,
-		     size_t max, struct str *line)
+		     struct str *line)
 {
 	const char *p = in->data + in->pos + parser->pos;
 	size_t left = buf_left(in) - parser->pos;
 	const char *end = left ? memchr(p, '\n', left) : NULL;
 
-	if ((end ? (size_t)(end - p) : left) > max)
+	if ((end ? (size_t)(end - p) : left) > RESP_INLINE_MAX)
 		return -1;
 	if (!end)
 		return 0;
@@ -221,20 +205,18 @@ static int parse_inline(struct resp_parser *parser, const struct buf *in)
 	const char *p, *end;
 	struct str line;
 	size_t start;
-	int ret = take_line(parser, in, RESP_INLINE_MAX, &line);
+	int ret = take_line(parser, in, &line);
 
-	if (ret < 0)
-		return fail(parser, "too big inline request");
-	if (!ret)
-		return 0;
+	if (ret <= 0)
+		return ret ? fail(parser, "too big inline request") : 0;
 	end = line.p + line.len;
 	for (p = line.p; p < end;) {
 		if (isspace((unsigned char)*p)) {
 			p++;
 			continue;
 		}
-		to = base + (p - base);
 		start = (size_t)(p - base);
+		to = base + start;
 		p = unquote(p, end, &to);
 		if (!p)
 			return fail(parser, "unbalanced quotes in request");
@@ -250,12 +232,10 @@ static int take_header(struct resp_parser *parser, const struct buf *in,
 		       long long *n)
 {
 	struct str line;
-	int ret = take_line(parser, in, RESP_INLINE_MAX, &line);
+	int ret = take_line(parser, in, &line);
 
-	if (ret < 0)
-		return fail(parser, too_big);
-	if (!ret)
-		return 0;
+	if (ret <= 0)
+		return ret ? fail(parser, too_big) : 0;
 	if (!str_int((struct str){ line.p + 1, line.len - 1 }, n) || *n > max)
 		return fail(parser, invalid);
 	return 1;
@@ -264,11 +244,11 @@ static int take_header(struct resp_parser *parser, const struct buf *in,
 static int parse_bulk(struct resp_parser *parser, const struct buf *in)
 {
 	const char *p = in->data + in->pos + parser->pos;
-	size_t left = buf_left(in) - parser->pos;
+	long long n;
 	int ret;
 
-	if (parser->bulk < 0) {
-		if (!left)
+	if (!parser->bulk) {
+		if (buf_left(in) == parser->pos)
 			return 0;
 		if (*p != '$') {
 			snprintf(parser->error, sizeof(parser->error),
@@ -276,22 +256,21 @@ static int parse_bulk(struct resp_parser *parser, const struct buf *in)
 			return -1;
 		}
 		ret = take_header(parser, in, "too big bulk count string",
-				  "invalid bulk length",
-				  (long long)RESP_BULK_MAX, &parser->bulk);
+				  "invalid bulk length", RESP_BULK_MAX, &n);
 		if (ret <= 0)
 			return ret;
-		if (parser->bulk < 0)
+		if (n < 0)
 			return fail(parser, "invalid bulk length");
-		if (parser->pos + (size_t)parser->bulk > RESP_COMMAND_MAX)
+		parser->bulk = (size_t)n + 1;
+		if (parser->pos + parser->bulk > RESP_COMMAND_MAX)
 			return fail(parser, "too big request");
-		left = buf_left(in) - parser->pos;
 	}
-	if (left < (size_t)parser->bulk + 2)
+	if (buf_left(in) - parser->pos < parser->bulk + 1)
 		return 0;
-	if (add_arg(parser, parser->pos, (size_t)parser->bulk))
+	if (add_arg(parser, parser->pos, parser->bulk - 1))
 		return -1;
-	parser->pos += (size_t)parser->bulk + 2;
-	parser->bulk = -1;
+	parser->pos += parser->bulk + 1;
+	parser->bulk = 0;
 	return 1;
 }
 
@@ -308,50 +287,39 @@ int resp_parse(struct resp_parser *parser, struct buf *in)
 		ret = take_header(parser, in, "too big mbulk count string",
 				  "invalid multibulk length", RESP_ARGS_MAX,
 				  &n);
-		if (ret <= 0)
+		if (ret <= 0 || n <= 0)
 			return ret;
-		if (n <= 0)
-			return 1;
 		parser->multibulk = (size_t)n;
 	}
-	while (parser->multibulk) {
+	for (; parser->multibulk; parser->multibulk--) {
 		ret = parse_bulk(parser, in);
 		if (ret <= 0)
 			return ret;
-		parser->multibulk--;
 	}
 	return complete(parser, in);
 }
 
 /* ---- replies out ---- */
 
-void resp_status(struct buf *out, const char *text)
+void resp_line(struct buf *out, char type, const char *fmt, ...)
 {
-	buf_add(out, "+", 1);
-	buf_add(out, text, strlen(text));
-	buf_add(out, "\r\n", 2);
-}
-
-void resp_error(struct buf *out, const char *fmt, ...)
-{
-	char text[256];
+	char text[256] = { type };
 	va_list ap;
 	char *p;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(text + 1, sizeof(text) - 1, fmt, ap);
 	va_end(ap);
 	/* What a client sent may be in it, and must not end the line. */
 	for (p = text; *p; p++) {
 		if (*p == '\r' || *p == '\n')
 			*p = ' ';
 	}
-	buf_add(out, "-", 1);
-	buf_add(out, text, strlen(text));
+	buf_add(out, text, (size_t)(p - text));
 	buf_add(out, "\r\n", 2);
 }
 
-static void header(struct buf *out, char type, long long n)
+void resp_head(struct buf *out, char type, long long n)
 {
 	unsigned long long left = n < 0 ? -(unsigned long long)n :
 					  (unsigned long long)n;
@@ -370,14 +338,9 @@ static void header(struct buf *out, char type, long long n)
 	buf_add(out, p, (size_t)(text + sizeof(text) - p));
 }
 
-void resp_int(struct buf *out, long long n)
-{
-	header(out, ':', n);
-}
-
 void resp_bulk(struct buf *out, struct str str)
 {
-	header(out, '$', (long long)str.len);
+	resp_head(out, '$', (long long)str.len);
 	buf_add(out, str.p, str.len);
 	buf_add(out, "\r\n", 2);
 }
@@ -385,19 +348,4 @@ void resp_bulk(struct buf *out, struct str str)
 void resp_text(struct buf *out, const char *text)
 {
 	resp_bulk(out, (struct str){ text, strlen(text) });
-}
-
-void resp_null(struct buf *out)
-{
-	header(out, '$', -1);
-}
-
-void resp_array(struct buf *out, size_t n)
-{
-	header(out, '*', (long long)n);
-}
-
-void resp_null_array(struct buf *out)
-{
-	header(out, '*', -1);
 }

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
 /*
- * The Redis protocol, RESP2: commands in, replies out. Knows nothing of what
- * the commands mean, nor where the bytes come from.
+ * The Redis protocol, RESP2 and RESP3: commands in, replies out. Knows nothing
+ * of what the commands mean, nor where the bytes come from.
  */
-#ifndef KVSTORE_RESP_H
-#define KVSTORE_RESP_H
+#ifndef RESP_H
+#define RESP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "str.h"
+#include "../kvtable/str.h"
 
 /* What a client may send, as in Redis. */
 #define RESP_INLINE_MAX (64ul << 10)
-#define RESP_BULK_MAX (512ul << 20)
+#define RESP_BULK_MAX (512ll << 20)
 #define RESP_ARGS_MAX (1024 * 1024)
 #define RESP_COMMAND_MAX (1ul << 30)
 
@@ -22,7 +22,7 @@
  * struct buf - bytes, growing at the end, consumed at the front
  * @data: len bytes are in it, cap fit
  * @pos: where the bytes that were not consumed begin
- * @failed: there was no memory for something that should have been in it
+ * @failed: there was no memory for something: nothing comes behind it any more
  */
 struct buf {
 	char *data;
@@ -32,6 +32,7 @@ struct buf {
 	bool failed;
 };
 
+/* Room for @len more bytes; NULL when there is no memory. */
 char *buf_reserve(struct buf *buf, size_t len);
 void buf_add(struct buf *buf, const void *data, size_t len);
 void buf_consume(struct buf *buf, size_t len);
@@ -45,8 +46,9 @@ static inline size_t buf_left(const struct buf *buf)
  * struct resp_parser - where we are in a command
  * @pos: bytes behind the buffer's pos that were looked at
  * @multibulk: arguments still to come; 0 when a new command begins
- * @bulk: bytes of the argument that is next, or -1 when its header is
+ * @bulk: bytes of the argument that is next plus 1; 0 when its header is
  * @argc: arguments so far
+ * @room: for so many
  * @argv: complete when the command is; good until the buffer changes
  * @error: what is wrong with the bytes
  *
@@ -56,7 +58,7 @@ static inline size_t buf_left(const struct buf *buf)
 struct resp_parser {
 	size_t pos;
 	size_t multibulk;
-	long long bulk;
+	size_t bulk;
 	size_t argc;
 	size_t room;
 	struct str *argv;
@@ -67,19 +69,14 @@ struct resp_parser {
 int resp_parse(struct resp_parser *parser, struct buf *in);
 /* Done with the command: on to the next one. */
 void resp_next(struct resp_parser *parser, struct buf *in);
-void resp_parser_init(struct resp_parser *parser);
-void resp_parser_free(struct resp_parser *parser);
 
-void resp_status(struct buf *out, const char *text);
-/* @fmt begins with a code, such as ERR. */
-void resp_error(struct buf *out, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-void resp_int(struct buf *out, long long n);
+/* A number: ':' an integer, '$' bytes, '*' elements, '~' of a set, '%' pairs. */
+void resp_head(struct buf *out, char type, long long n);
+/* A line: '+' a status, '-' an error, which begins with a code such as ERR. */
+void resp_line(struct buf *out, char type, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void resp_bulk(struct buf *out, struct str str);
 void resp_text(struct buf *out, const char *text);
-void resp_null(struct buf *out);
-void resp_array(struct buf *out, size_t n);
-void resp_null_array(struct buf *out);
 
 /* The whole of @str as a decimal number, nothing else. */
 bool str_int(struct str str, long long *n);

@@ -96,11 +96,11 @@ class Program:
 class Alone(Program):
     """A kvstore in nobody's custody."""
 
-    def __init__(self, program, *args):
+    def __init__(self, program, *args, env=None):
         super().__init__()
         self.process = subprocess.Popen(
             [program, '--port', '0', '--unix', self.path, *args],
-            stdout=self.log, stderr=self.log)
+            stdout=self.log, stderr=self.log, env=env)
         self.wait()
 
     def stop(self):
@@ -123,6 +123,13 @@ class Service(Program):
             stdout=self.log, stderr=self.log, env=self.env)
         if wait:
             self.wait()
+
+    def serves(self):
+        # It may answer before kho run has heard that it does.
+        return self.answers() and self.status()['state'] == 'serving'
+
+    def wait(self):
+        wait_for(self.serves, 'a service that serves')
 
     def ask(self, *command):
         """(exit code, answer) of kho"""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-"""A client of the Redis protocol, RESP2. Replies: a status or a bulk string is
-bytes, null is None, an error is an Error, an array is a list."""
+"""A client of the Redis protocol, RESP2 and RESP3. Replies: a status or a string
+is bytes, null is None, an error is an Error, an array is a list, a map a dict, a
+set a set."""
 import socket
 
 
@@ -40,11 +41,17 @@ class Client:
             return Error(rest.decode())
         if kind == b':':
             return int(rest)
-        if kind == b'$' and int(rest) >= 0:
+        if kind in b'$=' and int(rest) >= 0:
             data = self.file.read(int(rest) + 2)
             if len(data) != int(rest) + 2 or data[-2:] != b'\r\n':
                 raise ConnectionError('the server closed the connection')
-            return data[:-2]
+            return data[4 * (kind == b'='):-2]
+        if kind == b'_':
+            return None
+        if kind == b'%':
+            return {self.reply(): self.reply() for _ in range(int(rest))}
+        if kind == b'~':
+            return {self.reply() for _ in range(int(rest))}
         if kind == b'*' and int(rest) >= 0:
             return [self.reply() for _ in range(int(rest))]
         if rest == b'-1':

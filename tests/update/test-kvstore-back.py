@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import struct
 import sys
 import threading
 import time
@@ -270,6 +271,43 @@ def killed_converting():
     diag(f'what came of the updates: {outcomes}')
 
 
+def arena_of(pid):
+    """A file descriptor of the arena of a process"""
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        path = f'/proc/{pid}/fd/{fd}'
+        if os.readlink(path).startswith('/memfd:'):
+            return os.open(path, os.O_RDONLY)
+    raise AssertionError(f'process {pid} has no arena')
+
+
+def killed_frozen():
+    """killed while all is converted for a successor: it has to recover"""
+    with Service(KHO, V2) as service:
+        fill(service, 1000)
+        pid = service.pid()
+        arena = arena_of(pid)
+        thread = threading.Thread(
+            target=lambda: service.update(SUCCESSOR, 'hang', timeout=20))
+        thread.start()
+
+        def subtrees():
+            _, state = service.ask('inspect', '--json', 'it')
+            return {x['name']: x for x in state['root']['subtrees']}
+        wait_for(lambda: 'kvtable-v1' in subtrees()['kvstore']['compatible'],
+                 'the conversion')
+        state = subtrees()['kvstore']['phys']
+        clean = struct.unpack('QQ', os.pread(arena, 16, state))[1]
+        equal(clean, 0, 'the mark of a state that lost nothing')
+        os.kill(pid, signal.SIGKILL)
+        thread.join()
+        service.wait()
+        compare(service, 1000)
+        client = service.client()
+        wait_for(lambda: client.info()['recovery_in_progress'] == '0',
+                 'recovery')
+        os.close(arena)
+
+
 def composites(service, **kwargs):
     """All that the state tree says during an update to a successor that hangs,
     and then is gone: [{name: composite}]"""
@@ -342,5 +380,5 @@ def never_from_3():
 
 harness.main([
     there_and_back, statistics, lists_in_the_way, expired_lists, emptied,
-    failing_successors, killed_converting, older_blocks, never_from_3,
+    failing_successors, killed_converting, killed_frozen, older_blocks, never_from_3,
 ])

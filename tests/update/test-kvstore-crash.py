@@ -57,6 +57,60 @@ def killed_under_writes():
                  f'{acknowledged} commands were acknowledged')
 
 
+def recovered(client):
+    wait_for(lambda: client.info()['recovery_in_progress'] == '0', 'recovery')
+
+
+def killed_recovering():
+    """killed again while it recovers: all is there at once, nothing leaks"""
+    n = 50000
+    with Custody(V2) as server:
+        client = server.client()
+        client.pipeline([('SET', f'k:{i}', i) for i in range(n)])
+        client.pipeline([('RPUSH', f'l:{i}', *range(100), 9000 * 'x')
+                         for i in range(100)])
+        used = []
+        early = 0
+        for turn in range(12):
+            # Much that is lost: entries, elements, and pages of their own.
+            client.socket.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.socket.sendall(b''.join(
+                    encode('MSET', *(x for k in range(50)
+                                     for x in (f'k:{i + k}', i + k))) +
+                    encode('RPUSH', f'l:{i % 100}', *range(50), 9000 * 'y') +
+                    encode('RPOP', f'l:{i % 100}', 51) +
+                    encode('LPUSH', f'l:{i % 100}', *range(50), 9000 * 'y') +
+                    encode('LPOP', f'l:{i % 100}', 51)
+                    for i in range(0, n, 50)))
+            time.sleep(random.uniform(0, 0.01))
+            for kill in range(turn % 4 + 1):
+                server.kill()
+                client.close()
+                server.start()
+                server.wait()
+                client = server.client()
+                early += client.info()['recovery_in_progress'] == '1'
+                equal(client('DBSIZE'), n + 100)
+                for i in random.sample(range(n), 100):
+                    equal(client('GET', f'k:{i}'), str(i).encode())
+                for i in range(100):
+                    elements = client('LRANGE', f'l:{i}', 0, -1)
+                    equal(len(elements), client('LLEN', f'l:{i}'))
+                    assert elements[-1] in (9000 * b'x', 9000 * b'y') or \
+                        elements[-1].isdigit(), elements[-1][:30]
+            recovered(client)
+            for i in range(100):
+                client('SET', f'l:{i}', 'x')
+            used.append(int(client.info()['used_memory']))
+            for i in range(100):
+                client('DEL', f'l:{i}')
+                client('RPUSH', f'l:{i}', *range(100), 9000 * 'x')
+        diag(f'{early} looks during a recovery; bytes in use: {used}')
+        assert early > 5, early
+        assert used[-1] <= used[2], used
+
+
 def nothing_leaks():
     """what a crash leaves behind is found and freed"""
     with Custody(V2) as server:
@@ -84,6 +138,7 @@ def nothing_leaks():
             server.wait()
             client = server.client()
             equal(client('FLUSHALL'), b'OK')
+            recovered(client)
             used.append(int(client.info()['used_memory']))
             client.close()
         diag(f'bytes in use after each crash, emptied: {used}')
@@ -143,8 +198,10 @@ def damaged():
                     (state, 1 << 40, 'outside the memory'),
                     (state, 2**64 - 8, 'outside the memory'),
                     (table, 77, 'there is no table'),
-                    (table + 16, 2, 'there is no table'),
-                    (table + 32, 3, 'has 3 buckets')]:
+                    (table + 16, 0, 'has 0 buckets'),
+                    (table + 16, 1 << 40, 'has 1099511627776 buckets'),
+                    (table + 16, 1 << 20, 'lacks buckets'),
+                    (table + 88, 7, 'logged 7 words')]:
                 good = os.pread(arena, 8, phys)
                 os.pwrite(arena, struct.pack('Q', bad), phys)
                 before = zlib.crc32(os.pread(arena, 1 << 30, 0))
@@ -164,5 +221,5 @@ def damaged():
 
 
 harness.main([
-    killed_under_writes, nothing_leaks, under_kho_run, flushed, damaged,
+    killed_under_writes, killed_recovering, nothing_leaks, under_kho_run, flushed, damaged,
 ])

@@ -1,18 +1,22 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-"""What kvstore says to its clients: test-kvstore-protocol.py KVSTORE-V1 V2 V3"""
+"""What kvstore says to its clients:
+test-kvstore-protocol.py LATE-CLOCK KVSTORE-V1 V2 V3"""
+import contextlib
 import os
 import random
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 
 import harness
 from harness import Alone, Program, Skip, diag, equal, wait_for
 from resp import Error, encode
 
-VERSIONS = sys.argv[1:]
+CLOCK = sys.argv[1]
+VERSIONS = sys.argv[2:]
 V1, V2, V3 = VERSIONS
 
 ARITY = "-ERR wrong number of arguments for '%s' command\r\n"
@@ -141,7 +145,8 @@ TABLE = [
     ('CONFIG GET nix', '*0\r\n'),
     ('CONFIG SET save x', "-ERR unknown subcommand or wrong number of "
      "arguments for 'config' command\r\n"),
-    ('HELLO 3', '-NOPROTO unsupported protocol version\r\n'),
+    ('HELLO 1', '-NOPROTO unsupported protocol version\r\n'),
+    ('HELLO 4', '-NOPROTO unsupported protocol version\r\n'),
     ('HELLO x', '-ERR Protocol version is not an integer or out of range\r\n'),
     ('HELLO 2 WHAT', "-ERR Syntax error in HELLO option 'WHAT'\r\n"),
     ('CLIENT GETNAME', NULL),
@@ -274,6 +279,52 @@ LISTS = [
     ('RPOP k', NULL),
 ]
 
+# What a client of RESP3 sends, and exactly what it gets.
+HELLO = ('%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n'
+         '$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:ID\r\n$4\r\nmode\r\n$10\r\n'
+         'standalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n')
+HELLO_2 = HELLO.replace('%7', '*14').replace('proto\r\n:3', 'proto\r\n:2')
+RESP3 = [
+    ('GET a', NULL),
+    ('HELLO', HELLO_2),
+    ('HELLO 3 AUTH nobody x',
+     '-WRONGPASS invalid username-password pair or user is disabled.\r\n'),
+    ('HELLO 3 AUTH default', "-ERR Syntax error in HELLO option 'AUTH'\r\n"),
+    ('HELLO 3 SETNAME', "-ERR Syntax error in HELLO option 'SETNAME'\r\n"),
+    # What was refused has changed nothing.
+    ('GET a', NULL),
+    ('HELLO 3 AUTH default x SETNAME me', HELLO),
+    ('CLIENT GETNAME', '$2\r\nme\r\n'),
+    ('HELLO', HELLO),
+    ('CLIENT SETINFO LIB-NAME test', OK),
+    ('CLIENT SETINFO LIB-VER 1', OK),
+    ('CLIENT SETINFO WHAT 1', "-ERR Unrecognized option 'WHAT'\r\n"),
+    ('GET a', '_\r\n'),
+    ('MGET a b', '*2\r\n_\r\n_\r\n'),
+    ('SET a 1 XX', '_\r\n'),
+    ('SET a 1 GET', '_\r\n'),
+    ('GET a', '$1\r\n1\r\n'),
+    ('INCR a', ':2\r\n'),
+    ('LPOP l', '_\r\n'),
+    ('LPOP l 2', '_\r\n'),
+    ('LINDEX l 0', '_\r\n'),
+    ('LRANGE l 0 -1', '*0\r\n'),
+    ('OBJECT IDLETIME nix', '_\r\n'),
+    ('KEYS *', '*1\r\n$1\r\na\r\n'),
+    ('SCAN 0', '*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n'),
+    ('CONFIG GET save', '%1\r\n$4\r\nsave\r\n$0\r\n\r\n'),
+    ('CONFIG GET nix', '%0\r\n'),
+    ('INFO keyspace', '=28\r\ntxt:# Keyspace\r\ndb0:keys=1\r\n\r\n'),
+    ('CLIENT SETNAME x y', "-ERR unknown subcommand or wrong number of "
+     "arguments for 'client' command\r\n"),
+    ('HELLO 4', '-NOPROTO unsupported protocol version\r\n'),
+    ('GET nix', '_\r\n'),
+    ('HELLO 2', HELLO_2),
+    ('GET nix', NULL),
+    ('LPOP l 2', NULL_ARRAY),
+    ('INFO keyspace', '$24\r\n# Keyspace\r\ndb0:keys=1\r\n\r\n'),
+]
+
 # Bytes that are not RESP, and what comes before the connection is closed.
 MALFORMED = [
     (b'*1\r\n:1\r\n', "expected '$', got ':'"),
@@ -345,6 +396,96 @@ def one_by_one():
                     got += part
                 equal(got, want, f'{version}: {command}')
             equal(sock.recv(1), b'', 'after QUIT')
+
+
+def resp3():
+    """a client that says HELLO 3 is answered in RESP3, and no other one"""
+    with Alone(V2) as server, connect(server) as sock:
+        other = server.client()
+        number = str(other('CLIENT', 'ID') - 1)
+        for command, reply in RESP3:
+            sock.sendall(encode(*command.split()))
+            want = reply.replace('ID', number, 1).encode() \
+                if command.startswith('HELLO') else reply.encode()
+            got = b''
+            while len(got) < len(want):
+                part = sock.recv(len(want) - len(got))
+                assert part, (command, got)
+                got += part
+            equal(got, want, command)
+            equal(other('GET', 'nix'), None)
+        equal(other('HELLO', 3)[b'proto'], 3)
+        equal({type(c[2]) for c in other('COMMAND')}, {set})
+        assert int(other.info()['process_id']) == server.process.pid
+
+
+def http():
+    """POST and Host: close the connection, and what follows is not executed"""
+    body = b'\r\nSET evil 1\r\n'
+    requests = [
+        b'POST / HTTP/1.1\r\nHost: localhost\r\n' + body,
+        b'GET / HTTP/1.1\r\nUser-Agent: x\r\nHost: localhost\r\n' + body,
+        b'post\r\n' + body, b'SET good 1\r\nHOST:\r\n' + body,
+        encode('Post', 'x') + body,
+    ]
+    with Alone(V2) as server:
+        others = [server]
+        with contextlib.suppress(Skip):
+            others.append(Redis())
+        for other in others:
+            for data in requests:
+                with connect(other) as sock:
+                    sock.sendall(data)
+                    equal(read_until_closed(sock), b'', data)
+            equal(other.client()('MGET', 'evil', 'good'), [None, b'1'])
+            assert 'attack' in other.output().lower(), other.output()
+        equal(server.output().count('attack'), 1, 'lines in the log')
+        for other in others[1:]:
+            other.__exit__(None)
+
+
+def no_memory():
+    """a reply that there is no memory for: the connection, not another reply"""
+    with open(V2, 'rb') as f:
+        if b'__asan_init' in f.read():
+            raise Skip('its memory cannot be limited under a sanitizer')
+    with Alone(V2) as server:
+        client = server.client()
+        client('SET', 'big', 30000000 * b'x')
+        client('MSET', *(x for i in range(3000) for x in (1000 * f'{i},', 1)))
+        for command in ('GET', 'big'), ('MGET', 'a', 'big'), ('KEYS', '*'):
+            client = server.client()
+            client('GET', 'a')
+            with open(f'/proc/{server.process.pid}/statm') as f:
+                size = int(f.read().split()[0]) * os.sysconf('SC_PAGE_SIZE')
+            limit = ['prlimit', '--pid', str(server.process.pid)]
+            subprocess.run([*limit, f'--as={size + 4000000}:'], check=True)
+            client.socket.sendall(b''.join(
+                encode(*c) for c in [('ECHO', 'before'), command,
+                                     ('ECHO', 'after')]))
+            got = read_until_closed(client.socket)
+            assert b'after' not in got, got[-100:]
+            subprocess.run([*limit, '--as=unlimited:'], check=True)
+            equal(server.client()('PING'), b'PONG', 'another client')
+
+
+def clock_set_back():
+    """keys expire by themselves after the clock was set back, too"""
+    late = tempfile.NamedTemporaryFile()
+    env = dict(os.environ, LD_PRELOAD=CLOCK, CLOCK_LATE=late.name)
+    env['ASAN_OPTIONS'] = env.get('ASAN_OPTIONS', '') + \
+        ':verify_asan_link_order=0'
+    with late, Alone(V2, env=env) as server:
+        client = server.client()
+        before = client('TTL', 'nix'), client('SET', 'x', 1, 'EX', 10000)
+        equal(before, (-2, b'OK'))
+        os.truncate(late.name, 3600)
+        wait_for(lambda: client('TTL', 'x') > 13000, 'the clock')
+        for i in range(100):
+            client('SET', f'many:{i}', 'x', 'PX', '100')
+        wait_for(lambda: client('DBSIZE') == 1, 'expiry', seconds=20)
+        uptime = int(client.info()['uptime_in_seconds'])
+        assert uptime < 60, uptime
 
 
 def in_pieces():
@@ -666,9 +807,15 @@ def long_lists():
         equal(client('LLEN', 'l'), n * 1000)
         equal(client('LRANGE', 'l', -3, -1),
               [f'{n - 1}:{i}'.encode() for i in range(997, 1000)])
+        # A longer list would need more than is left: others take that.
+        fill = 0
+        for size in 5000, 100, 5000:
+            while client('SET', f'fill:{fill}', size * 'x') == b'OK':
+                fill += 1
         assert isinstance(client('LPUSH', 'new', 5000 * 'x'), Error)
         equal(client('EXISTS', 'new'), 0)
         assert n > 100, n
+        equal(client('DEL', *(f'fill:{i}' for i in range(fill + 1))), fill)
         for i in range(20):
             equal(client('LPOP', 'l', 1000)[i], f'{i}:{i}'.encode())
             equal(client('RPOP', 'l'), f'{n - 1}:{999 - i}'.encode())
@@ -761,7 +908,7 @@ def redis_tools():
 
 
 harness.main([
-    one_by_one, in_pieces, malformed, random_bytes, inline, half_closed,
+    one_by_one, resp3, http, no_memory, clock_set_back, in_pieces, malformed, random_bytes, inline, half_closed,
     as_redis, same_as_redis, long_lists, binary, unread_replies, expiring,
     full, scanning, patterns, info, idle_time, options, taken, tcp, redis_tools,
 ])

@@ -189,6 +189,8 @@ def half_a_command():
         named = service.client()
         named('CLIENT', 'SETNAME', 'me')
         number = named('CLIENT', 'ID')
+        resp3 = service.client()
+        equal(resp3('HELLO', '3')[b'proto'], 3)
         inline = service.client()
         inline.socket.sendall(b'ECHO "a ')
         time.sleep(0.2)
@@ -207,6 +209,9 @@ def half_a_command():
         equal(named('CLIENT', 'GETNAME'), b'me')
         equal(named('CLIENT', 'ID'), number)
         assert service.client()('CLIENT', 'ID') > number
+        # Its protocol came along, and so did that of the others.
+        equal(resp3('CONFIG', 'GET', 'save'), {b'save': b''})
+        equal(named('CONFIG', 'GET', 'save'), [b'save', b''])
         inline.socket.sendall(b'b"\r\n')
         equal(inline.reply(), b'a b')
 

@@ -35,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "resp.h"
+#include "../kvstore/resp.h"
 
 #define UNIT_SEPARATOR 31
 #define RECORD_SEPARATOR 30
@@ -162,7 +162,7 @@ static void command(struct connection *c, size_t argc, ...)
 	va_list ap;
 
 	va_start(ap, argc);
-	resp_array(&c->out, argc);
+	resp_head(&c->out, '*', (long long)(argc));
 	while (argc--)
 		resp_bulk(&c->out, va_arg(ap, struct str));
 	va_end(ap);
@@ -366,7 +366,7 @@ static void verify(struct connection *c)
 
 	for (i = 0; i < nr_pairs; i = end) {
 		end = i + BATCH < nr_pairs ? i + BATCH : nr_pairs;
-		resp_array(&c->out, end - i + 1);
+		resp_head(&c->out, '*', (long long)(end - i + 1));
 		resp_text(&c->out, "MGET");
 		for (k = i; k < end; k++)
 			resp_bulk(&c->out, pairs[k].key);

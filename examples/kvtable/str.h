@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
 /* Bytes that are somebody else's, and may well be binary. */
-#ifndef KVSTORE_STR_H
-#define KVSTORE_STR_H
+#ifndef KVTABLE_STR_H
+#define KVTABLE_STR_H
 
 #include <stddef.h>
 
