@@ -11,7 +11,8 @@
  * What a kernel understands is learnt, best first, from ``.note.kho``, from
  * ``.liveupdate_versions`` and from the version strings in its data, such as
  * ``kho-v4``, together with the configuration that was built into it
- * (CONFIG_IKCONFIG), if it was. The sources of the manifest say which it was:
+ * (CONFIG_IKCONFIG), if it was. Strings promise no range: where two of them have
+ * different versions of a component, it cannot be told which counts. The sources of the manifest say which it was:
  * ``vmlinuz-7.3: version strings``.
  *
  * A file is hostile. What is packed may have at most KHO_IMAGE_MAX bytes, packed

@@ -75,7 +75,7 @@ static void set_cmdline(struct config *config, const char *text)
 	copy_text(config->cmdline, sizeof(config->cmdline), plain, n);
 }
 
-/* CONFIG_X=y, or # CONFIG_X is not set */
+/* CONFIG_X=y, CONFIG_X=n, or # CONFIG_X is not set */
 static void end_line(struct parser *p)
 {
 	const char *line = p->line, *name = line;
@@ -93,7 +93,9 @@ static void end_line(struct parser *p)
 			;
 		else if (name == line && name[len] == '=')
 			set(p->config, name, len,
-			    strcmp(name + len, "=y") ? OPTION_OFF : OPTION_ON);
+			    !strcmp(name + len, "=y") ? OPTION_ON :
+			    !strcmp(name + len, "=n") ? OPTION_OFF :
+							OPTION_ABSENT);
 		else if (name != line && !strcmp(name + len, " is not set"))
 			set(p->config, name, len, OPTION_OFF);
 	}

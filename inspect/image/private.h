@@ -29,24 +29,32 @@ struct piece {
 
 /* Version strings that are different; far more than any kernel has. */
 #define MAX_VERSIONS 64
+/* The longest that is kept, and its NUL: more than a known one has. */
+#define VERSION_SIZE 256
 
 /**
  * struct finds - what was found in a kernel's data
  * @release: empty: not found
  * @n: version strings
- * @versions: composites that were parsed
+ * @versions: begin as one of a known component; nobody has parsed them yet
+ * @kho: it knows what a root FDT has, whatever the version
+ * @luo: it knows the name of LUO's device
  * @metadata: it knows the name of the kexec-metadata subtree
+ * @initramfs: there are files in it
  * @config: the compressed configuration begins there; size 0: there is none
  */
 struct finds {
 	char release[sizeof(((struct kho_image *)0)->release)];
 	size_t n;
-	char versions[MAX_VERSIONS][KHO_LIVEUPDATE_STRING_SIZE];
+	char versions[MAX_VERSIONS][VERSION_SIZE];
+	bool kho;
+	bool luo;
 	bool metadata;
+	bool initramfs;
 	struct piece config;
 };
 
-/* An option that is not mentioned is not there, or off. */
+/* One that is not mentioned was unknown, or what it depends on is off. */
 enum option { OPTION_ABSENT, OPTION_OFF, OPTION_ON };
 
 /**

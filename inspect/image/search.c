@@ -5,18 +5,22 @@
  *
  * A version string is compiled in as a C string: it ends with a NUL, and what is
  * before it is the end of another one, or of a pointer, so no text. It is one
- * only if it is a token or a composite, to the last character, whose name is one
- * of those that Linux has.
+ * when it has the name of a component of Linux, then "-v", and no blank. What it
+ * says is learn.c's business: also of one that nobody understands it must be
+ * known that it is there.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include <kho/abi/kexec_handover.h>
 
 #include "inspect/image/private.h"
 
 #define WINDOW (256u << 10)
 /* Is kept of the last window: longer than anything that is looked for. */
-#define CARRY 256
+#define CARRY VERSION_SIZE
 
 #define BANNER "Linux version "
 #define CONFIG_BEGIN "IKCFG_ST"
@@ -30,6 +34,18 @@ static const char *const names[] = {
 
 /* The subtree that has a number for a version. */
 static const char metadata[] = "kexec-metadata";
+/* A property of every root FDT. */
+static const char memory_map[] = KHO_FDT_MEMORY_MAP;
+/* LUO's device. */
+static const char device[] = "liveupdate";
+
+/*
+ * Of a file in an initramfs, before its name: magic, then numbers of 8 digits,
+ * of which the second is the mode and the seventh the size.
+ */
+#define CPIO_HEADER 110
+#define CPIO_MODE 14
+#define CPIO_SIZE 54
 
 struct window {
 	struct image *image;
@@ -53,23 +69,20 @@ static bool begins_at(const struct window *w, size_t at)
 	return at ? !is_text(w->bytes[at - 1]) : w->offset == w->piece->offset;
 }
 
-static int add_version(struct image *image, const char *string)
+static int add_version(struct image *image, const char *string, size_t len)
 {
 	struct finds *found = &image->found;
-	struct kho_composite composite;
 	size_t i;
 
-	if (kho_composite_parse(string, &composite, NULL) ||
-	    composite.n > KHO_DEPS_MAX + 1)
-		return 0;
 	for (i = 0; i < found->n; i++)
-		if (!strcmp(found->versions[i], string))
+		if (!strncmp(found->versions[i], string, len) &&
+		    !found->versions[i][len])
 			return 0;
 	if (found->n == MAX_VERSIONS)
 		return image_fail(image, -EBADMSG,
 				  "more than %d version strings: not a kernel",
 				  MAX_VERSIONS);
-	strcpy(found->versions[found->n++], string);
+	memcpy(found->versions[found->n++], string, len);
 	return 0;
 }
 
@@ -80,28 +93,30 @@ static int look_at_version(const struct window *w, size_t dash)
 
 	for (i = 0; i < N_NAMES; i++) {
 		size_t len = strlen(names[i]);
-		size_t at = dash - len, max;
+		size_t at = dash - len, end = dash;
 
 		if (dash < len || memcmp(w->bytes + at, names[i], len) != 0 ||
 		    !begins_at(w, at))
 			continue;
-		max = w->len - at;
-		if (max > KHO_LIVEUPDATE_STRING_SIZE)
-			max = KHO_LIVEUPDATE_STRING_SIZE;
-		if (memchr(w->bytes + at, '\0', max))
-			return add_version(w->image, w->bytes + at);
+		while (end < w->len && end - at < VERSION_SIZE - 1 &&
+		       is_text(w->bytes[end]) && w->bytes[end] != ' ')
+			end++;
+		/* A longer one is there as well, cut. */
+		if (end < w->len &&
+		    (!w->bytes[end] || end - at == VERSION_SIZE - 1))
+			return add_version(w->image, w->bytes + at, end - at);
 	}
 	return 0;
 }
 
-static void look_at_metadata(const struct window *w, size_t dash)
+/* Is a text, with its NUL, there of which the first dash is at @dash? */
+static bool is_at(const struct window *w, size_t dash, const char *text)
 {
-	size_t before = strcspn(metadata, "-");
+	size_t before = strcspn(text, "-"), size = strlen(text) + 1;
 
-	if (dash >= before && inside(w->len, dash - before, sizeof(metadata)) &&
-	    begins_at(w, dash - before) &&
-	    !memcmp(w->bytes + dash - before, metadata, sizeof(metadata)))
-		w->image->found.metadata = true;
+	return dash >= before && inside(w->len, dash - before, size) &&
+	       begins_at(w, dash - before) &&
+	       !memcmp(w->bytes + dash - before, text, size);
 }
 
 /* All of these have a dash. */
@@ -115,10 +130,38 @@ static int find_versions(const struct window *w)
 
 		if (end - c > 1 && c[1] == 'v')
 			ret = look_at_version(w, dash);
-		else
-			look_at_metadata(w, dash);
+		else if (is_at(w, dash, metadata))
+			w->image->found.metadata = true;
+		else if (is_at(w, dash, memory_map))
+			w->image->found.kho = true;
 	}
 	return ret;
+}
+
+static bool find_luo(const struct window *w)
+{
+	return memmem(w->bytes, w->len, device, sizeof(device));
+}
+
+/* Is there a regular file that is not empty? */
+static bool find_initramfs(const struct window *w)
+{
+	const char *at = w->bytes, *end = w->bytes + w->len;
+
+	for (; (at = memmem(at, (size_t)(end - at), "07070", 5)); at++) {
+		char header[CPIO_HEADER + 1] = "";
+
+		if (end - at < CPIO_HEADER)
+			return false;
+		memcpy(header, at, CPIO_HEADER);
+		if (strspn(header, "0123456789abcdefABCDEF") < CPIO_HEADER)
+			continue;
+		header[CPIO_SIZE + 8] = header[CPIO_MODE + 8] = '\0';
+		if (S_ISREG(strtoul(header + CPIO_MODE, NULL, 16)) &&
+		    strtoul(header + CPIO_SIZE, NULL, 16))
+			return true;
+	}
+	return false;
 }
 
 static void find_release(const struct window *w)
@@ -173,6 +216,8 @@ static int search_window(const struct window *w)
 		find_release(w);
 	if (!w->image->found.config.size)
 		find_config(w);
+	w->image->found.luo |= find_luo(w);
+	w->image->found.initramfs |= find_initramfs(w);
 	return find_versions(w);
 }
 

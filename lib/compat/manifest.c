@@ -180,3 +180,15 @@ void kho_manifest_free(struct kho_manifest *manifest)
 	free(manifest->image);
 	free(manifest);
 }
+
+bool desc_add_dep(struct kho_component_desc *desc, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < KHO_DEPS_MAX && desc->deps[i][0]; i++)
+		if (!strcmp(desc->deps[i], name))
+			return true;
+	if (i < KHO_DEPS_MAX)
+		strcpy(desc->deps[i], name);
+	return i < KHO_DEPS_MAX;
+}

@@ -12,6 +12,12 @@
 
 #pragma GCC visibility push(hidden)
 
+/*
+ * The end of a source that only guesses: it has found a kernel's version string,
+ * which can say one version, but never a range.
+ */
+#define MANIFEST_STRINGS "version strings"
+
 /* Components of a program, far more than any real one has. */
 #define MANIFEST_MAX 256
 /* Files that were looked into. */
@@ -61,6 +67,9 @@ struct collection {
 int collect(struct collection *collection,
 	    const struct kho_component_desc *desc, bool note, size_t source,
 	    uint64_t offset);
+
+/* Add a dependency, if it is not there yet; false: there are too many. */
+bool desc_add_dep(struct kho_component_desc *desc, const char *name);
 
 #pragma GCC visibility pop
 

@@ -250,6 +250,15 @@ static int read_bundle(const struct json_value *v, const char **token,
 	return 0;
 }
 
+static bool is_guess(const char *source)
+{
+	static const char end[] = ": " MANIFEST_STRINGS;
+	size_t len = strlen(source);
+
+	return len >= sizeof(end) - 1 &&
+	       !strcmp(source + len - (sizeof(end) - 1), end);
+}
+
 static int read_entry(const struct json_value *v, struct kho_manifest *manifest,
 		      struct kho_error *err)
 {
@@ -268,6 +277,12 @@ static int read_entry(const struct json_value *v, struct kho_manifest *manifest,
 		ret = read_bundle(&m, &bundle, err);
 	if (ret)
 		return ret;
+	if (is_guess(manifest->sources[source]) &&
+	    (desc.read.min != desc.read.max ||
+	     desc.write.min != desc.write.max))
+		return json_bad(v, err,
+				"version strings promise no range: make the "
+				"manifest again from the kernel's image");
 	if (manifest_append(manifest, &desc, source))
 		return no_memory(err);
 	manifest->entries[manifest->n - 1].bundle = bundle;

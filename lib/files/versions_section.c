@@ -56,18 +56,6 @@ static struct kho_component_desc *see(struct section *s,
 	return desc;
 }
 
-static bool add_dep(struct kho_component_desc *desc, const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < KHO_DEPS_MAX && desc->deps[i][0]; i++)
-		if (!strcmp(desc->deps[i], name))
-			return true;
-	if (i < KHO_DEPS_MAX)
-		strcpy(desc->deps[i], name);
-	return i < KHO_DEPS_MAX;
-}
-
 static int read_string(struct section *s,
 		       const char string[KHO_LIVEUPDATE_STRING_SIZE])
 {
@@ -87,7 +75,7 @@ static int read_string(struct section *s,
 	for (i = 1; i < c.n; i++) {
 		if (!see(s, &c.tokens[i]))
 			return bad(s, "too many components");
-		if (!add_dep(base, c.tokens[i].name))
+		if (!desc_add_dep(base, c.tokens[i].name))
 			return bad(s, "a component with more than 8 "
 				      "dependencies");
 	}

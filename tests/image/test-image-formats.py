@@ -204,17 +204,90 @@ def strings():
                                 'luo-flb': 1, 'memfd': 1}
     # A structure may begin with one, behind a pointer.
     assert learnt(b'\xff\xffkho-v4\0')['kho'] == 4
-    for wrong in (b'\0kho-v4 \0', b'\0kho-v4.\0', b'\0kho-v\0', b'\0kho-v0\0',
-                  b'\0kho-v04\0', b'\0kho-v4x\0', b'\0kho-v99999999999\0',
-                  b'\0kho-V4\0', b'\0xkho-v4\0', b'\0 kho-v4\0', b'\0-kho-v4\0',
-                  b'\0kho-v4\n\0', b'\0kho_v4\0', b'\0khoo-v4\0', b'\0vfio-v1\0',
-                  b'\0' + b'kho-v4' + 50 * b';', b'\0kho-v4;\0', b'\0kho-v4;x\0',
-                  b'\0kho-v4;luo-v0\0', b"\0incompatible with 'kho-v4'\0",
-                  b'\0kexec-metadata\0', b'\0kexec-metadata-v1\0', b'\0kho-v4\xff\0'):
+    for wrong in (b'\0kho-v4 \0', b'\0kho-V4\0', b'\0xkho-v4\0', b'\0 kho-v4\0',
+                  b'\0-kho-v4\0', b'\0kho-v4\n\0', b'\0kho_v4\0', b'\0khoo-v4\0',
+                  b'\0vfio-v1\0', b"\0incompatible with 'kho-v4'\0",
+                  b'\0kexec-metadata-v1\0', b'\0kho-v4\xff\0'):
         document = manifest(images.vmlinux(BANNER + wrong, b''), 1)
         assert missing(document) == MISSING, wrong
+
+
+def not_understood():
+    """a version that nobody understands is neither yes nor no"""
+    for odd in (b'kho-v', b'kho-v0', b'kho-v04', b'kho-v4x', b'kho-v4.', b'kho-v4.1',
+                b'kho-v%u', b'kho-v99999999999', b'kho-v4;', b'kho-v4;x',
+                b'kho-v4;luo-v0', b'kho-v4,radix-v1', b'kho-v4' + 300 * b';',
+                b'kho-v4' + b''.join(b';n%d-v1' % i for i in range(40)),
+                b'kho-v4' + b''.join(b';n%d-v1' % i for i in range(9))):
+        # With one that is understood, and without it.
+        for known in b'', b'kho-v4\0':
+            refused(images.vmlinux(BANNER + b'\0' + known + odd + b'\0', b''),
+                    "cannot tell: 'kho-v")
+        # Of LUO: it would be lost, or the next kernel panics.
+        odd = odd.replace(b'kho', b'luo', 1)
+        refused(images.vmlinux(BANNER + VERSIONS + odd + b'\0'), 'cannot tell',
+                "'luo-v")
+        # What is off does not matter, nor what is promised.
+        configured(VERSIONS + odd + b'\0', KEXEC_HANDOVER='y', LIVEUPDATE='n')
+        manifest(images.vmlinux(BANNER + VERSIONS + odd + b'\0',
+                                versions=images.listed('luo-v5')))
+    # A composite may be longer than a handler's.
+    long = b'kho-v4' + b''.join(b';structure-%d-v1' % i for i in range(8))
+    assert len(learnt(b'\0' + long + b'\0')) == 9
+
+
+def unknown_versions():
+    """what there is, without a version"""
+    def doubt(strings_, word, **options):
+        built = images.config(**options) if options else b''
+        refused(images.vmlinux(BANNER + b'\0' + strings_ + built, b''),
+                'cannot tell', f'no {word} version', 'newer kho')
+
     # Without kho there is nothing that the others could be in.
-    refused(images.vmlinux(BANNER + b'luo-v5\0', b''), 'none of kho')
+    doubt(b'luo-v5\0', 'kho')
+    for word in b'kexec-metadata\0', b'preserved-memory-map\0':
+        doubt(word, 'kho')
+        doubt(word, 'kho', IKCONFIG='y')
+        document = configured(b'\0' + word, b'', 1, KEXEC_HANDOVER='n')
+        assert missing(document) == MISSING
+    doubt(b'kho-v4\0liveupdate\0', 'luo')
+    doubt(b'kho-v4\0liveupdate\0', 'luo', KEXEC_HANDOVER='y')
+    configured(b'\0kho-v4\0liveupdate\0', b'', KEXEC_HANDOVER='y', LIVEUPDATE='n')
+    doubt(b'kho-v4\0luo-v5\0', 'memfd')
+    on = {'KEXEC_HANDOVER': 'y', 'LIVEUPDATE': 'y'}
+    assert 'luo' in versions(configured(b'\0kho-v4\0luo-v5\0', b'', **on))
+    # Only the name of a header's folder.
+    learnt(b'\0kho-v4\0linux/liveupdate.h\0')
+
+
+def unmentioned():
+    """strings of what the configuration does not have"""
+    for options, word in (
+            ({'IKCONFIG': 'y'}, 'HANDOVER'), ({'KEXEC_HANDOVER': 'm'}, 'HANDOVER'),
+            ({'KEXEC_HANDOVER_DEBUG': 'y'}, 'HANDOVER'),
+            ({'ARCH_SUPPORTS_KEXEC_HANDOVER': 'y'}, 'HANDOVER'),
+            ({'KEXEC_HANDOVER': 'y'}, 'LIVEUPDATE')):
+        refused(images.vmlinux(BANNER + VERSIONS + images.config(**options)),
+                "cannot tell: '", f'configuration does not have CONFIG_', word)
+
+
+def initramfs():
+    """files that are built in may have versions of their own"""
+    def cpio(mode, data):
+        fields = (1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, 2, 0)
+        return b'070701' + b''.join(b'%08X' % f for f in fields) + b'a\0' + data
+
+    # A device and folders are in each kernel.
+    plain = cpio(0o40755, b'') + cpio(0o20600, b'') + b'070701\0'
+    check_image(images.arm64(BANNER + VERSIONS + MEMFD + plain), 'arm64 Image')
+    assert missing(manifest(images.arm64(
+        BANNER + cpio(0o100755, b'hello')), 1)) == MISSING
+    refused(images.arm64(BANNER + cpio(0o100755, VERSIONS)), 'initramfs',
+            'vmlinux')
+    refused(images.arm64(BANNER + VERSIONS + MEMFD + cpio(0o100755, b'x')),
+            'initramfs')
+    # A vmlinux says where it is.
+    check_image(images.vmlinux(init_data=cpio(0o100755, VERSIONS)), 'vmlinux')
 
 
 def composites():
@@ -231,12 +304,65 @@ def composites():
 
 
 def several():
-    """a kernel that reads several versions of one component"""
-    document = manifest(images.vmlinux(
-        BANNER + b'\0kho-v4\0kho-v6\0kho-v5\0kho-v2\0', b''))
-    found = {c['name']: c for c in document['components']}['kho']
-    assert found['write'] == {'min': 6, 'max': 6}
-    assert found['read'] == {'min': 4, 'max': 6}
+    """two versions of one component in the data: nobody knows which one counts"""
+    def doubt(strings_, name, *words, **more):
+        image = images.vmlinux(BANNER + b'\0' + strings_ + b'\0', **more)
+        refused(image, f'cannot tell which version of {name} it reads',
+                '.note.kho', *words)
+        # Neither the one nor the other is what it hands over, or takes over.
+        here, other = file('here', image), file('other', images.bzimage())
+        kho('check', here, other, code=2)
+        kho('check', other, here, code=2)
+        kho('check', '--allow-degraded', here, here, code=2)
+        assert json.loads(kho('matrix', '--json', here, other,
+                              code=2).stdout)['unreadable'] == [here]
+        kho('plan', other, here, code=2)
+        kho('plan', here, other, code=2)
+        kho('plan', other, other, '--via', here, code=2)
+
+    doubt(b'kho-v4\0kho-v6\0kho-v5\0kho-v2', 'kho', 'v6', 'v4')
+    # The one that it compares with, and one that is a part of something else.
+    doubt(b'kho-v4\0memfd-v3;luo-v5\0luo-v6', 'luo', 'v5', 'v6', data=b'')
+    doubt(b'kho-v4\0luo-v5;block-v1\0luo-v6', 'luo', 'v5', 'v6')
+    doubt(b'kho-v4\0luo-v6\0luo-v5;block-v1', 'luo', 'v5', 'v6')
+    doubt(b'kho-v4\0luo-v5\0memfd-v1', 'memfd', 'v1', 'v2')
+    doubt(b'kho-v4;vmalloc-v1\0luo-v5\0memfd-v2;vmalloc-v2', 'vmalloc', data=b'')
+    doubt(b'kho-v4\0memblock-v1\0reserve-mem-v1\0reserve-mem-v2', 'reserve-mem')
+    doubt(b'kho-v4\0memblock-v1\0memblock-v2\0reserve-mem-v1', 'memblock')
+    # Of what a monolithic version stands for, another one.
+    doubt(b'kho-v4\0luo-v5;block-v3', 'block', 'v1', 'v3')
+    doubt(b'luo-v5;block-v3\0kho-v4', 'block', 'v1', 'v3')
+    doubt(b'kho-v4\0kho-v4;radix-v2', 'radix', 'v1', 'v2')
+    doubt(b'kho-v4\0luo-v5', 'radix', notes=images.note('radix', (2, 2)))
+    # The same twice is no doubt.
+    found = learnt(b'\0kho-v4;radix-v1\0kho-v4\0luo-v5;block-v1\0luo-v5\0', MEMFD)
+    assert found == {'kho': 4, 'radix': 1, 'block': 1, 'luo': 5, 'memfd': 2,
+                     'vmalloc': 1}, found
+
+
+def promised():
+    """only notes and sections promise a range; a string adds nothing to it"""
+    strings_ = BANNER + b'\0kho-v4\0luo-v5;block-v1\0luo-v6\0'
+    for image in (images.vmlinux(strings_, notes=images.note('luo', (6, 6), (5, 6))),
+                  images.vmlinux(strings_, versions=images.listed('luo-v5', 'luo-v6'))):
+        found = {c['name']: c['read'] for c in manifest(image)['components']}
+        assert found['luo'] == {'min': 5, 'max': 6}, found
+    found = {c['name']: c['read'] for c in manifest(images.vmlinux(
+        strings_, notes=images.note('luo', (7, 7))))['components']}
+    assert found['luo'] == {'min': 7, 'max': 7}, found
+
+
+def guessed():
+    """a manifest in which a guess is a range, as they once were made"""
+    document = manifest(images.bzimage())
+    path = file('once.json', json.dumps(document).encode())
+    kho('check', path, path, code=0)
+    for c in document['components']:
+        if c['name'] == 'luo':
+            c['read']['max'] = c['write']['min'] = c['write']['max'] = 6
+    error = kho('check', path, file('once.json', json.dumps(document).encode()),
+                code=2).stderr
+    assert 'promise no range: make the manifest again' in error, error
 
 
 def windows():
@@ -281,14 +407,13 @@ def configurations():
     document = configured(VERSIONS, **on)
     assert versions(document) == COMPONENTS
     assert f'{DIR}/image: embedded configuration' in document['sources']
-    for options in ({'KEXEC_HANDOVER': 'n'}, {'IKCONFIG': 'y'},
-                    {'KEXEC_HANDOVER': 'm'}, {'KEXEC_HANDOVER_DEBUG': 'y'},
-                    {'ARCH_SUPPORTS_KEXEC_HANDOVER': 'y'}):
-        document = configured(VERSIONS, code=1, **options)
-        assert missing(document) == MISSING, document
+    document = configured(VERSIONS, code=1, KEXEC_HANDOVER='n')
+    assert missing(document) == MISSING, document
+    # Such a kernel does not even have the option.
+    document = configured(b'\0', b'', 1, IKCONFIG='y')
+    assert missing(document) == MISSING, document
     without_luo = {k: v for k, v in COMPONENTS.items()
                    if k not in ('luo', 'memfd')}
-    assert versions(configured(VERSIONS, KEXEC_HANDOVER='y')) == without_luo
     assert versions(configured(VERSIONS, KEXEC_HANDOVER='y',
                                LIVEUPDATE='n')) == without_luo
     document = configured(VERSIONS, **{**on, 'LIVEUPDATE_MEMFD': 'n'})
@@ -626,7 +751,8 @@ def running_here():
 
 
 TESTS = [bzimages, vmlinuxes, arm64_images, zboots, ukis, others, strings,
-         composites, several, windows, built_in, configurations,
+         not_understood, unknown_versions, unmentioned, initramfs, composites,
+         several, promised, guessed, windows, built_in, configurations,
          contradictions, better, verdicts, tables, running, running_off,
          running_tree, running_cut, running_unknown, running_here]
 
