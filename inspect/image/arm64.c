@@ -26,13 +26,29 @@ bool arm64_begins(const struct piece *piece, const uint8_t *begin)
 	return !memcmp(begin + MAGIC, "ARM\x64", 4);
 }
 
+/* The end of the kernel, and who complains of it. */
+struct end {
+	const struct image *image;
+	uint64_t size;
+};
+
+static int check_section(void *arg, const struct pe_section *section)
+{
+	const struct end *end = arg;
+
+	return inside(end->size, section->offset, section->size) ?
+		       0 :
+		       image_fail(end->image, -EBADMSG,
+				  "its header is damaged: it has %llu bytes, "
+				  "section '%s' ends beyond",
+				  (unsigned long long)end->size, section->name);
+}
+
 /* That nothing was cut off. */
 static int check_whole(const struct image *image, const struct piece *piece,
 		       const uint8_t *begin, uint64_t size)
 {
-	struct pe_section sections[PE_MAX_SECTIONS];
-	size_t i, n;
-	int ret;
+	struct end end = { image, size };
 
 	if (memcmp(begin, "MZ", 2) != 0 && image->whole)
 		return size >= piece->size ?
@@ -46,15 +62,7 @@ static int check_whole(const struct image *image, const struct piece *piece,
 				  "an arm64 Image that was built without "
 				  "CONFIG_EFI does not say whether it is all "
 				  "there: name its vmlinux, or its Image.gz");
-	ret = pe_sections(image, piece, sections, &n);
-	for (i = 0; !ret && i < n; i++)
-		if (!inside(size, sections[i].offset, sections[i].size))
-			ret = image_fail(image, -EBADMSG,
-					 "its header is damaged: it has %llu "
-					 "bytes, section '%s' ends beyond",
-					 (unsigned long long)size,
-					 sections[i].name);
-	return ret;
+	return pe_sections(image, piece, check_section, &end);
 }
 
 int arm64_open(struct image *image, struct piece *piece)

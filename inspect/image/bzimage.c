@@ -49,6 +49,11 @@ static int find_payload(const struct image *image, const uint8_t *begin,
 				  "boot protocol %u.%02u is too old: a kernel "
 				  "says where its payload is since 2.08",
 				  version >> 8, version & 0xff);
+	if (!offset && !len)
+		return image_fail(image, -ENOEXEC,
+				  "a program that is started as a kernel is "
+				  "(bzImage), but there is no packed kernel in "
+				  "it: memtest86+, perhaps");
 	if (!inside(piece->size, code, code_size))
 		return image_fail(image, -EBADMSG,
 				  "truncated, or its header is damaged: it "

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "inspect/image/private.h"
 
@@ -18,6 +19,12 @@ static int broken(struct flow *flow, const char *why)
 {
 	flow->why = why;
 	return -EBADMSG;
+}
+
+static int unsupported(struct flow *flow, const char *why)
+{
+	flow->why = why;
+	return -ENOTSUP;
 }
 
 /*
@@ -114,9 +121,10 @@ static int lzma_step(void *unpacker, struct flow *flow)
 	case LZMA_MEM_ERROR:
 		return -ENOMEM;
 	case LZMA_MEMLIMIT_ERROR:
-		return broken(flow, "needs more memory than a kernel's may");
+		return unsupported(flow,
+				   "it needs more memory than a kernel's may");
 	case LZMA_OPTIONS_ERROR:
-		return broken(flow, "options that are not known");
+		return unsupported(flow, "it has options that are not known");
 	default:
 		return broken(flow, "wrong data");
 	}
@@ -154,9 +162,21 @@ static int zstd_step(void *unpacker, struct flow *flow)
 	flow->n_in -= in.pos;
 	flow->out += out.pos;
 	flow->n_out -= out.pos;
-	if (ZSTD_isError(ret))
+	switch (ZSTD_getErrorCode(ret)) {
+	case ZSTD_error_no_error:
+		return !ret;
+	case ZSTD_error_memory_allocation:
+		return -ENOMEM;
+	case ZSTD_error_frameParameter_windowTooLarge:
+		return unsupported(flow,
+				   "it needs more memory than a kernel's may");
+	case ZSTD_error_frameParameter_unsupported:
+	case ZSTD_error_version_unsupported:
+	case ZSTD_error_dictionary_wrong:
+		return unsupported(flow, ZSTD_getErrorName(ret));
+	default:
 		return broken(flow, ZSTD_getErrorName(ret));
-	return !ret;
+	}
 }
 
 static void zstd_end(void *unpacker)
@@ -267,7 +287,8 @@ static int lz4_chunk(struct lz4 *s, struct flow *flow)
 	if (size == LZ4_MAGIC)
 		return 0;
 	if (!size || size > LZ4_COMPRESSBOUND(LZ4_CHUNK))
-		return broken(flow, "a chunk of a wrong size");
+		return broken(flow, "a chunk of a wrong size, or something "
+				    "else is behind it");
 	in = realloc(s->in, size);
 	if (!in)
 		return -ENOMEM;
@@ -352,6 +373,13 @@ static const struct codec codecs[] = {
 	  lzma_finish },
 	{ "zstd",
 	  { 0x28, 0xb5, 0x2f, 0xfd },
+	  4,
+	  zstd_begin,
+	  zstd_step,
+	  zstd_end },
+	/* A frame that is to be skipped, as pzstd(1) puts before each other. */
+	{ "zstd",
+	  { 0x50, 0x2a, 0x4d, 0x18 },
 	  4,
 	  zstd_begin,
 	  zstd_step,

@@ -127,7 +127,7 @@ int config_read_embedded(const struct image *image, struct config *config)
 	if (piece.size > MAX_PACKED)
 		piece.size = MAX_PACKED;
 	return unpack(image, &piece, codec_find("gzip"), MAX_CONFIG, false,
-		      parse, &parser);
+		      parse, &parser, NULL);
 }
 
 static int read_text(const struct image *image, int fd, struct parser *parser)
@@ -164,7 +164,7 @@ int config_read_file(const struct image *image, int fd, struct config *config)
 		piece.size = MAX_PACKED;
 	if (codec)
 		ret = unpack(image, &piece, codec, MAX_CONFIG, false, parse,
-			     &parser);
+			     &parser, NULL);
 	else
 		ret = read_text(image, fd, &parser);
 	if (!ret && !config->known)

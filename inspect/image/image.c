@@ -22,6 +22,68 @@
 /* A UKI that has a bzImage that has a vmlinux has three. */
 #define MAX_NEST 4
 
+/* The first bytes of a piece. */
+static void peek(const struct piece *piece, uint8_t begin[BEGIN_SIZE])
+{
+	size_t len = piece->size < BEGIN_SIZE ? piece->size : BEGIN_SIZE;
+
+	memset(begin, 0, BEGIN_SIZE);
+	if (pread(piece->fd, begin, len, (off_t)piece->offset) < 0)
+		memset(begin, 0, BEGIN_SIZE);
+}
+
+/* What is known well enough to say that it cannot be read. */
+static const struct other {
+	const char *magic;
+	size_t len;
+	size_t offset;
+	const char *what;
+} others[] = {
+	{ "ANDROID!", 8, 0,
+	  "an Android boot image: unpack_bootimg(1) takes its kernel out" },
+	{ "\x27\x05\x19\x56", 4, 0,
+	  "a U-Boot image: take its kernel out of it" },
+	{ "\xd0\x0d\xfe\xed", 4, 0,
+	  "a device tree, or a FIT image: take its kernel out of it" },
+	{ "\x04\x22\x4d\x18", 4, 0,
+	  "packed in lz4's frame format, which no kernel is: unpack it with lz4(1)" },
+	{ "\x89LZO", 4, 0, "packed with lzop: unpack it with lzop(1)" },
+	{ "RSC\x05", 4, 0x38, "a RISC-V Image: name its vmlinux" },
+	{ "\xcd\x23\x82\x81", 4, 0x38,
+	  "a kernel for EFI of an architecture that is not known: name its vmlinux" },
+};
+
+#define N_OTHERS (sizeof(others) / sizeof(others[0]))
+
+static const struct other *other_of(const uint8_t *begin)
+{
+	size_t i;
+
+	for (i = 0; i < N_OTHERS; i++)
+		if (!memcmp(begin + others[i].offset, others[i].magic,
+			    others[i].len))
+			return &others[i];
+	return NULL;
+}
+
+static bool other_begins(const struct piece *piece, const uint8_t *begin)
+{
+	(void)piece;
+	return other_of(begin);
+}
+
+static int other_open(struct image *image, struct piece *piece)
+{
+	uint8_t begin[BEGIN_SIZE];
+	const struct other *other;
+
+	peek(piece, begin);
+	other = other_of(begin);
+	return image_fail(image, -ENOEXEC, "%s%s%s", image->info->format,
+			  image->info->format[0] ? ", and in it " : "",
+			  other ? other->what : "it changed while it was read");
+}
+
 static const struct format {
 	const char *name; /* NULL: says its own */
 	bool (*begins)(const struct piece *piece, const uint8_t *begin);
@@ -31,6 +93,7 @@ static const struct format {
 	{ "EFI zboot", zboot_begins, zboot_open, false },
 	{ "arm64 Image", arm64_begins, arm64_open, true },
 	{ "bzImage", bzimage_begins, bzimage_open, false },
+	{ NULL, other_begins, other_open, false },
 	/* All of the above may also be PE files. */
 	{ "UKI", uki_begins, uki_open, false },
 	{ "vmlinux", vmlinux_begins, vmlinux_open, true },
@@ -81,16 +144,6 @@ int piece_read(const struct image *image, const struct piece *piece,
 	return 0;
 }
 
-/* The first bytes of a piece. */
-static void peek(const struct piece *piece, uint8_t begin[BEGIN_SIZE])
-{
-	size_t len = piece->size < BEGIN_SIZE ? piece->size : BEGIN_SIZE;
-
-	memset(begin, 0, BEGIN_SIZE);
-	if (pread(piece->fd, begin, len, (off_t)piece->offset) < 0)
-		memset(begin, 0, BEGIN_SIZE);
-}
-
 static const struct format *format_of(const struct piece *piece)
 {
 	uint8_t begin[BEGIN_SIZE];
@@ -129,6 +182,21 @@ void image_add_format(struct image *image, const char *name)
 		 len ? ", " : "", name);
 }
 
+/* Does a multiboot header begin somewhere in it? */
+static bool is_multiboot(const struct piece *piece)
+{
+	uint8_t bytes[8192];
+	size_t len = piece->size < sizeof(bytes) ? piece->size : sizeof(bytes);
+	ssize_t n = pread(piece->fd, bytes, len, (off_t)piece->offset);
+
+	for (ssize_t i = 0; i + 12 <= n; i += 4)
+		if (get_u32(bytes + i) == 0x1badb002 &&
+		    !(get_u32(bytes + i) + get_u32(bytes + i + 4) +
+		      get_u32(bytes + i + 8)))
+			return true;
+	return false;
+}
+
 static int unknown_inside(const struct image *image, const struct piece *piece)
 {
 	uint8_t begin[BEGIN_SIZE];
@@ -136,6 +204,11 @@ static int unknown_inside(const struct image *image, const struct piece *piece)
 	if (!image->info->format[0])
 		return image_fail(image, -ENOEXEC, "not a kernel image");
 	peek(piece, begin);
+	if (!memcmp(begin, "\177ELF", 4) && is_multiboot(piece))
+		return image_fail(image, -ENOEXEC,
+				  "what is in it (%s) is a multiboot kernel, not "
+				  "Linux: the hypervisor Xen, perhaps",
+				  image->info->format);
 	if (!memcmp(begin, "\177ELF", 4))
 		return image_fail(image, -ENOEXEC,
 				  "what is in it (%s) is an ELF file, but not "

@@ -47,34 +47,33 @@ static int read_section(const struct image *image, const struct piece *piece,
 }
 
 int pe_sections(const struct image *image, const struct piece *piece,
-		struct pe_section sections[PE_MAX_SECTIONS], size_t *n)
+		section_fn each, void *arg)
 {
 	uint8_t header[PE_HEADER], entry[SECTION_ENTRY], at[4];
+	struct pe_section section;
 	uint64_t offset;
-	size_t i;
+	size_t i, n;
 	int ret = piece_read(image, piece, PE_OFFSET, at, sizeof(at));
 
-	*n = 0;
 	offset = ret ? 0 : get_u32(at);
 	if (!ret)
 		ret = piece_read(image, piece, offset, header, sizeof(header));
 	if (ret)
 		return ret;
-	if (memcmp(header, "PE\0", 4) != 0)
+	n = get_u16(header + PE_N_SECTIONS);
+	if (memcmp(header, "PE\0", 4) != 0 || !n)
 		return image_fail(image, -EBADMSG,
 				  "its header is damaged: there is no PE header "
-				  "at offset 0x%llx",
+				  "with sections at offset 0x%llx",
 				  (unsigned long long)offset);
-	*n = get_u16(header + PE_N_SECTIONS);
-	if (!*n || *n > PE_MAX_SECTIONS)
-		return image_fail(image, -EBADMSG,
-				  "its header is damaged: %zu sections", *n);
 	offset += PE_HEADER + get_u16(header + PE_OPTIONAL);
-	for (i = 0; !ret && i < *n; i++) {
+	for (i = 0; !ret && i < n; i++) {
 		ret = piece_read(image, piece, offset + i * SECTION_ENTRY,
 				 entry, sizeof(entry));
 		if (!ret)
-			ret = read_section(image, piece, entry, &sections[i]);
+			ret = read_section(image, piece, entry, &section);
+		if (!ret && each)
+			ret = each(arg, &section);
 	}
 	return ret;
 }
@@ -98,17 +97,15 @@ static const struct codec *zboot_codec(const char *type)
 
 int zboot_open(struct image *image, struct piece *piece)
 {
-	struct pe_section sections[PE_MAX_SECTIONS];
 	char type[ZBOOT_TYPE_SIZE + 1];
 	uint8_t begin[0x40], size[4];
 	const struct codec *codec;
 	uint64_t offset, len;
-	size_t n;
 	int ret = piece_read(image, piece, 0, begin, sizeof(begin));
 
 	/* For a file that was cut. */
 	if (!ret)
-		ret = pe_sections(image, piece, sections, &n);
+		ret = pe_sections(image, piece, NULL, NULL);
 	if (ret)
 		return ret;
 	copy_text(type, sizeof(type), (char *)begin + ZBOOT_TYPE,
@@ -143,16 +140,36 @@ bool uki_begins(const struct piece *piece, const uint8_t *begin)
 	return !memcmp(begin, "MZ", 2);
 }
 
-/* The first of a name: what comes later belongs to another profile. */
-static const struct pe_section *find_section(const struct pe_section *sections,
-					     size_t n, const char *name)
-{
-	size_t i;
+/**
+ * struct uki - the sections of one, as it is started by default
+ * @profiles: section .profile so far: what is behind the first is of the profile
+ *            that is the default, what is before it is for all that lack it
+ * @kernel: .linux; no name: not found
+ * @cmdline: .cmdline
+ */
+struct uki {
+	size_t profiles;
+	struct uki_section {
+		struct pe_section section;
+		size_t profile;
+	} kernel, cmdline;
+};
 
-	for (i = 0; i < n; i++)
-		if (!strcmp(sections[i].name, name))
-			return &sections[i];
-	return NULL;
+static int look_at_section(void *arg, const struct pe_section *section)
+{
+	struct uki *uki = arg;
+	struct uki_section *to = NULL;
+
+	if (!strcmp(section->name, ".profile"))
+		uki->profiles++;
+	else if (!strcmp(section->name, ".linux"))
+		to = &uki->kernel;
+	else if (!strcmp(section->name, ".cmdline"))
+		to = &uki->cmdline;
+	if (to && uki->profiles <= 1 &&
+	    (!to->section.name[0] || to->profile < uki->profiles))
+		*to = (struct uki_section){ *section, uki->profiles };
+	return 0;
 }
 
 static int read_cmdline(const struct image *image, const struct piece *piece,
@@ -162,8 +179,6 @@ static int read_cmdline(const struct image *image, const struct piece *piece,
 	size_t len;
 	int ret;
 
-	if (!section)
-		return 0;
 	len = section->size < sizeof(bytes) ? section->size : sizeof(bytes);
 	ret = piece_read(image, piece, section->offset, bytes, len);
 	if (!ret)
@@ -174,22 +189,20 @@ static int read_cmdline(const struct image *image, const struct piece *piece,
 
 int uki_open(struct image *image, struct piece *piece)
 {
-	struct pe_section sections[PE_MAX_SECTIONS];
-	const struct pe_section *linux_section;
-	size_t n;
-	int ret = pe_sections(image, piece, sections, &n);
+	struct uki uki = { 0 };
+	int ret = pe_sections(image, piece, look_at_section, &uki);
 
 	if (ret)
 		return ret;
-	linux_section = find_section(sections, n, ".linux");
-	if (!linux_section)
+	if (!uki.kernel.section.name[0])
 		return image_fail(image, -ENOEXEC,
-				  "an EFI program, but not a kernel: it has no "
-				  "section .linux");
-	ret = read_cmdline(image, piece, find_section(sections, n, ".cmdline"));
+				  "an EFI program, but neither a Linux kernel "
+				  "nor a UKI (it has no section .linux): a boot "
+				  "loader or a hypervisor, perhaps");
+	ret = read_cmdline(image, piece, &uki.cmdline.section);
 	if (ret)
 		return ret;
-	piece->offset += linux_section->offset;
-	piece->size = linux_section->size;
+	piece->offset += uki.kernel.section.offset;
+	piece->size = uki.kernel.section.size;
 	return 0;
 }

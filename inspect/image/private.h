@@ -80,7 +80,8 @@ struct config {
  * @info: goes into the manifest
  * @collection: has the manifest
  * @spool: what was packed in it, unpacked; -1: nothing yet
- * @whole: what is looked at was complete, or it could not have been unpacked
+ * @whole: what is looked at was complete, or it could not have been unpacked,
+ *         and all of what is behind it was looked at as well
  * @found: in its data
  * @err: why it fails
  */
@@ -171,11 +172,12 @@ struct pe_section {
 	uint32_t offset; /* in the file */
 };
 
-#define PE_MAX_SECTIONS 96
+/* Takes a section: 0 or a negative errno, which ends it. */
+typedef int (*section_fn)(void *arg, const struct pe_section *section);
 
-/* Read the section table: @n sections, all of them inside of the piece. */
+/* Read the section table: all sections are inside of the piece. */
 int pe_sections(const struct image *image, const struct piece *piece,
-		struct pe_section sections[PE_MAX_SECTIONS], size_t *n);
+		section_fn each, void *arg);
 
 /* arm64.c */
 bool arm64_begins(const struct piece *piece, const uint8_t *begin);
@@ -211,7 +213,8 @@ struct flow {
  * @magic: that packed data begin with
  * @magic_len: its bytes
  * @begin: makes an unpacker; NULL: out of memory
- * @step: goes on: 0; 1: that was the end of it; -EBADMSG; -ENOMEM
+ * @step: goes on: 0; 1: that was the end of it; -EBADMSG; -ENOTSUP: it may be
+ *        good, but cannot be unpacked here; -ENOMEM
  * @end: frees it
  */
 struct codec {
@@ -232,12 +235,14 @@ const struct codec *codec_find(const char *name);
 typedef int (*sink_fn)(void *arg, const uint8_t *bytes, size_t len);
 
 /*
- * Unpack a piece into a sink. @size: how many bytes come out, at most, and if
- * @exact no less, and that uses up the piece.
+ * Unpack a piece into a sink: all that is packed in the same way behind each
+ * other, as gzip -dc does. @size: how many bytes come out, at most, and if @exact
+ * no less, and that uses up the piece. @rest: how much of it is left, which is
+ * something else; may be NULL.
  */
 int unpack(const struct image *image, const struct piece *piece,
 	   const struct codec *codec, uint64_t size, bool exact, sink_fn sink,
-	   void *arg);
+	   void *arg, uint64_t *rest);
 /*
  * Put what is packed in a piece into its place, as a piece that begins a file.
  * @declared: its size, as a header says; -1: none says it.

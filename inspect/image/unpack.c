@@ -68,11 +68,58 @@ static int refill(struct unpacking *u, uint8_t *window, struct flow *flow)
 	return ret;
 }
 
-static int pump(struct unpacking *u, void *unpacker, struct windows *windows,
-		uint64_t max, bool exact, sink_fn sink, void *arg)
+static int failed(const struct unpacking *u, int code, const struct flow *flow)
+{
+	if (code == -ENOMEM)
+		return kho_fail(u->image->err, code, "out of memory");
+	if (code == -ENOTSUP)
+		return image_fail(u->image, code,
+				  "what is packed with %s at offset 0x%llx "
+				  "cannot be unpacked: %s",
+				  u->codec->name,
+				  (unsigned long long)u->piece->offset,
+				  flow->why);
+	return bad(u, flow->why);
+}
+
+/* Is there something more, packed in the same way? Zeros may be between them. */
+static int find_member(struct unpacking *u, uint8_t *window, struct flow *flow,
+		       bool *found)
+{
+	uint8_t magic[sizeof(u->codec->magic)] = { 0 };
+	size_t len = sizeof(magic);
+	const struct codec *next;
+	int ret = 0;
+
+	while (!ret && (flow->n_in ? !*flow->in : !flow->last)) {
+		if (flow->n_in) {
+			flow->in++;
+			flow->n_in--;
+		} else {
+			ret = refill(u, window, flow);
+		}
+	}
+	/* Its begin may be in two windows. */
+	if (!ret && flow->n_in < len && !flow->last) {
+		u->at -= flow->n_in;
+		ret = refill(u, window, flow);
+	}
+	if (len > flow->n_in)
+		len = flow->n_in;
+	if (len)
+		memcpy(magic, flow->in, len);
+	next = codec_of(magic);
+	*found = !ret && next && next->step == u->codec->step;
+	return ret;
+}
+
+static int pump(struct unpacking *u, void **unpacker, struct windows *windows,
+		uint64_t max, bool exact, sink_fn sink, void *arg,
+		uint64_t *rest)
 {
 	struct flow flow = { .last = !u->piece->size };
 	int ret = 0, done = 0;
+	bool more = false;
 
 	while (!ret && !done) {
 		size_t before, len;
@@ -85,12 +132,9 @@ static int pump(struct unpacking *u, void *unpacker, struct windows *windows,
 		before = flow.n_in;
 		flow.out = windows->out;
 		flow.n_out = OUT_WINDOW;
-		done = u->codec->step(unpacker, &flow);
+		done = u->codec->step(*unpacker, &flow);
 		if (done < 0)
-			return done == -ENOMEM ?
-				       kho_fail(u->image->err, -ENOMEM,
-						"out of memory") :
-				       bad(u, flow.why);
+			return failed(u, done, &flow);
 		len = OUT_WINDOW - flow.n_out;
 		if (len > max - u->size)
 			return too_large(u, max);
@@ -98,7 +142,18 @@ static int pump(struct unpacking *u, void *unpacker, struct windows *windows,
 		ret = len ? sink(arg, windows->out, len) : 0;
 		if (!done && !len && before == flow.n_in)
 			return bad(u, "its end is missing");
+		if (!ret && done)
+			ret = find_member(u, windows->in, &flow, &more);
+		if (!ret && done && more) {
+			u->codec->end(*unpacker);
+			*unpacker = u->codec->begin();
+			if (!*unpacker)
+				return failed(u, -ENOMEM, &flow);
+			done = 0;
+		}
 	}
+	if (rest)
+		*rest = u->piece->size - u->at + flow.n_in;
 	if (!ret && exact && (u->size != max || flow.n_in || !flow.last))
 		ret = bad(u, "it has not the size that its header says");
 	return ret;
@@ -106,7 +161,7 @@ static int pump(struct unpacking *u, void *unpacker, struct windows *windows,
 
 int unpack(const struct image *image, const struct piece *piece,
 	   const struct codec *codec, uint64_t size, bool exact, sink_fn sink,
-	   void *arg)
+	   void *arg, uint64_t *rest)
 {
 	struct unpacking u = {
 		.image = image,
@@ -118,7 +173,8 @@ int unpack(const struct image *image, const struct piece *piece,
 	int ret = -ENOMEM;
 
 	if (windows && unpacker)
-		ret = pump(&u, unpacker, windows, size, exact, sink, arg);
+		ret = pump(&u, &unpacker, windows, size, exact, sink, arg,
+			   rest);
 	else
 		kho_fail(image->err, ret, "out of memory");
 	if (unpacker)
@@ -163,6 +219,7 @@ int unpack_payload(struct image *image, struct piece *piece,
 {
 	bool known = declared >= 0;
 	struct spool spool = { .image = image };
+	uint64_t rest = 0;
 	int ret;
 
 	if (image->spool >= 0)
@@ -180,12 +237,12 @@ int unpack_payload(struct image *image, struct piece *piece,
 				"cannot create a memfd: %m");
 	ret = unpack(image, piece, codec,
 		     known ? (uint64_t)declared : KHO_IMAGE_MAX, known,
-		     spool_out, &spool);
+		     spool_out, &spool, &rest);
 	if (!ret && ftruncate(spool.fd, (off_t)spool.size))
 		ret = kho_fail(image->err, -errno,
 			       "cannot write to a memfd: %m");
 	/* An lz4 file ends anywhere. */
-	image->whole = known || strcmp(codec->name, "lz4") != 0;
+	image->whole = !rest && (known || strcmp(codec->name, "lz4") != 0);
 	*piece = (struct piece){ spool.fd, 0, spool.size };
 	return ret;
 }

@@ -113,11 +113,23 @@ static int read_headers(struct vmlinux *v)
 			return damaged(v, "a segment outside of the file");
 		total += phdr->p_filesz;
 		if (total > KHO_IMAGE_MAX || total > v->piece->size)
-			return damaged(v, "larger than any kernel");
+			return image_fail(v->image, -EBADMSG,
+					  "larger than any kernel, or than the "
+					  "file: its segments have %llu bytes",
+					  (unsigned long long)total);
 	}
+	if (!ehdr->e_shoff || !ehdr->e_shnum)
+		return image_fail(v->image, -EBADMSG,
+				  "cannot tell: its section headers were "
+				  "stripped, which say what of its data is an "
+				  "initramfs: name the vmlinux as it was built");
 	if (ehdr->e_shentsize != sizeof(*v->shdrs) ||
 	    ehdr->e_shnum > MAX_SECTIONS || ehdr->e_shstrndx >= ehdr->e_shnum)
-		return damaged(v, "no section headers");
+		return image_fail(v->image, -EBADMSG,
+				  "cannot tell: %u section headers of %u bytes, "
+				  "and no names of them, are not what a kernel "
+				  "has",
+				  ehdr->e_shnum, ehdr->e_shentsize);
 	v->shdrs = malloc(len);
 	if (!v->shdrs)
 		return kho_fail(v->image->err, -ENOMEM, "out of memory");

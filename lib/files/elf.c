@@ -44,8 +44,11 @@ struct reader {
 	struct kho_error *err;
 };
 
+/* libelf has no error of its own for it. */
 static int damaged(const struct reader *r, const char *what)
 {
+	if (errno == ENOMEM)
+		return kho_fail(r->err, -ENOMEM, "out of memory");
 	return kho_fail(r->err, -ENOEXEC,
 			"%s: damaged or truncated ELF file: %s", r->path, what);
 }
@@ -317,7 +320,8 @@ static int read_notes(struct reader *r, uint64_t offset, uint64_t len,
 	data = elf_getdata_rawchunk(r->elf, (int64_t)offset, len,
 				    align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
 	if (!data)
-		return bad_note(r, offset, elf_errmsg(-1));
+		return errno == ENOMEM ? damaged(r, NULL) :
+					 bad_note(r, offset, elf_errmsg(-1));
 	for (; at < data->d_size; at = next) {
 		const char *bytes = data->d_buf;
 
@@ -442,6 +446,7 @@ int elf_read(int fd, struct collection *collection, size_t source,
 	int ret;
 
 	memset(deps, 0, sizeof(*deps));
+	errno = 0;
 	ret = open_elf(&r);
 	if (!ret)
 		ret = check_segments(&r);

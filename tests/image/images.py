@@ -109,10 +109,13 @@ def vmlinux(rodata=None, data=MEMFD, init_data=b'', notes=b'', versions=b'',
         body + b''.join(sections)
 
 
-def bzimage(kernel=None, how='gzip', version=0x20f, memory=0):
-    """x86; behind the vmlinux come relocations, as in a real one."""
+def bzimage(kernel=None, how='gzip', version=0x20f, memory=0,
+            half=None):
+    """x86; behind the vmlinux come relocations, as in a real one. @half: where
+    to pack it in two."""
     kernel = (vmlinux() if kernel is None else kernel) + bytes(16)
-    payload = pack(how, kernel, len(kernel))
+    payload = pack(how, kernel, len(kernel)) if half is None else \
+        pack(how, kernel[:half]) + pack(how, kernel[half:], len(kernel))
     code = bytes(64) + payload
     code += bytes(-len(code) % 16) + bytes(32)
     setup = bytearray(1024)
@@ -169,17 +172,20 @@ def zboot(image=None, how='gzip', name=None):
     return header.ljust(512, b'\0') + content + bytes(512)
 
 
-def uki(kernel=None, cmdline='console=ttyS0 kho=on\n', extra=(), align=512):
-    """The sections that ukify(1) makes; @extra: more of them, behind."""
+def uki(kernel=None, cmdline='console=ttyS0 kho=on\n', extra=(), align=512,
+        first=()):
+    """The sections that ukify(1) makes; more: @extra behind, @first before."""
     kernel = bzimage() if kernel is None else kernel
-    parts = [('.text', b'\xc3' * 16), ('.osrel', b'ID=test\n'),
-             ('.cmdline', cmdline.encode()), ('.uname', RELEASE.encode()),
-             ('.linux', kernel), *extra]
+    parts = [('.text', b'\xc3' * 16), *first, ('.osrel', b'ID=test\n'),
+             ('.cmdline', cmdline and cmdline.encode()),
+             ('.uname', RELEASE.encode()), ('.linux', kernel), *extra]
+    parts = [(name, part) for name, part in parts if part is not None]
     sections = []
     content = b''
+    begin = 512 + len(parts) * 40 + -(len(parts) * 40) % 512
     for name, part in parts:
         size = len(part) + -len(part) % align
-        sections.append((name, len(part), size, 1024 + len(content)))
+        sections.append((name, len(part), size, begin + len(content)))
         content += part.ljust(size, b'\0')
     header = b'MZ'.ljust(0x3c, b'\0') + struct.pack('<I', 0x40)
     header += struct.pack('<4sHHIIIHH', b'PE', 0x8664, len(sections), 0, 0, 0,
@@ -187,4 +193,4 @@ def uki(kernel=None, cmdline='console=ttyS0 kho=on\n', extra=(), align=512):
     for name, memory, size, offset in sections:
         header += struct.pack('<8sIIIIIIHHI', name.encode(), memory, offset,
                               size, offset, 0, 0, 0, 0, 0x60000020)
-    return header.ljust(1024, b'\0') + content
+    return header.ljust(begin, b'\0') + content

@@ -146,10 +146,100 @@ def ukis():
     assert manifest(images.bzimage())['image']['cmdline'] == ''
     line = manifest(images.uki(cmdline='\x1b[31m' + 9000 * 'x'))
     assert line['image']['cmdline'] == ' [31m' + 4090 * 'x'
-    # Of a second profile.
+    # Many device trees, as ukify --devicetree-auto makes; there is no limit.
+    for n in 100, 1000:
+        check_image(images.uki(first=[('.dtbauto', b'\xd0\x0d\xfe\xed')] * n),
+                    'UKI, bzImage, gzip, vmlinux')
+
+
+def profiles():
+    """UKIs with profiles: what is started when none is chosen"""
     other = images.bzimage(images.vmlinux(BANNER, b''))
-    check_image(images.uki(extra=[('.profile', b'ID=x'), ('.linux', other)]),
-                'UKI, bzImage, gzip, vmlinux')
+    mark = ('.profile', b'ID=x')
+    line = ('.cmdline', b'kho=off')
+
+    def cmdline(*args, **how):
+        return manifest(images.uki(*args, **how))['image']['cmdline']
+
+    # ukify puts the first mark before all of them, and there is no base.
+    more = {'first': [mark], 'extra': [mark, ('.linux', other), line]}
+    check_image(images.uki(**more), 'UKI, bzImage, gzip, vmlinux')
+    assert cmdline(**more) == 'console=ttyS0 kho=on'
+    assert cmdline(cmdline=None, **more) == ''
+    # A base, for all that have no section of their own.
+    assert cmdline(extra=[mark]) == 'console=ttyS0 kho=on'
+    assert cmdline(extra=[mark, line]) == 'kho=off'
+    assert cmdline(cmdline=None, extra=[mark, mark, line]) == ''
+    assert cmdline(extra=[mark, mark, line]) == 'console=ttyS0 kho=on'
+    document = manifest(images.uki(extra=[mark, ('.linux', other)]), 1)
+    assert missing(document) == MISSING, document
+    refused(images.uki(b'', extra=[mark, mark, ('.linux', other)]).replace(
+        b'.linux', b'.Linux', 1), 'no section .linux')
+
+
+def members():
+    """several packed behind each other are what gzip -dc makes of them"""
+    padding = 70000 * b'\1'
+    kernel = images.vmlinux(BANNER + VERSIONS + padding)
+    arm = images.arm64(BANNER + padding + VERSIONS + MEMFD, efi=False)
+    for how in images.PACKERS:
+        # The ends are at any place of a window, zeros between are allowed.
+        for pieces, gap in (3, 0), (2, 1 << 16):
+            if how == 'lz4' and gap:
+                continue
+
+            def pack(data):
+                step = len(data) // pieces + 1
+                return bytes(gap).join(images.pack(how, data[i:i + step]) for
+                                       i in range(0, len(data), step))
+            check_image(pack(kernel), f'{how}, vmlinux')
+            if how == 'lz4':
+                refused(pack(arm), 'CONFIG_EFI')
+            elif not gap:
+                check_image(pack(arm), f'{how}, arm64 Image')
+        # A payload's size is that of all.
+        half = len(kernel) // 2
+        if how != 'gzip':
+            check_image(images.bzimage(kernel, how=how, half=half),
+                        f'bzImage, {how}, vmlinux')
+        # Something else behind it: who does not say where he ends is in doubt.
+        whole, doubtful = images.pack(how, kernel), images.pack(how, arm)
+        for rest in b'\1', padding, b'\x1f\x8b', b'\x28\xb5\x2f':
+            if how != 'lz4':
+                check_image(whole + rest, f'{how}, vmlinux')
+            refused(doubtful + rest, 'something else is behind' if
+                    how == 'lz4' and len(rest) > 3 else
+                    'its end is missing' if how == 'lz4' else 'CONFIG_EFI')
+        refused(whole + whole[:-5], 'its end is missing')
+    # pzstd: a frame to be skipped, with the size of the next one, before each.
+    skipped = b''.join(struct.pack('<III', 0x184d2a50, 4, len(p)) + p for p in (
+        images.pack('zstd', kernel[:half]), images.pack('zstd', kernel[half:])))
+    check_image(skipped, 'zstd, vmlinux')
+
+
+def little_memory():
+    """with little memory, a good image is never called damaged"""
+    for name, image in (*((how, images.pack(how, images.vmlinux(
+            BANNER + VERSIONS + os.urandom(1 << 20)))) for how in images.PACKERS),
+            ('vmlinux', images.vmlinux())):
+        path, said = file(name, image), set()
+        for limit in range(10 << 10, 240 << 10, 7 << 10):
+            done = subprocess.run(
+                ['prlimit', f'--as={limit << 10}', KHO, 'manifest', path],
+                capture_output=True, timeout=60, errors='replace', check=False)
+            said.add(done.returncode)
+            assert not re.search('damage|truncat|wrong|not a', done.stderr), \
+                (name, limit, done)
+            if done.returncode == 0:
+                break
+        assert 0 in said, (name, said)
+    # More than a kernel's may.
+    big = subprocess.run(['xz', '--lzma2=preset=0,dict=512MiB'], check=True,
+                         input=images.vmlinux(), capture_output=True).stdout
+    refused(big, 'cannot be unpacked', 'more memory')
+    big = subprocess.run(['zstd', '--long=30', '--ultra', '-'], check=True,
+                         input=images.vmlinux(), capture_output=True).stdout
+    refused(big, 'cannot be unpacked', 'more memory')
 
 
 def others():
@@ -183,8 +273,31 @@ def others():
     image = images.arm64()
     refused(patched(image, 16, '<Q', len(image) - 100), 'ends beyond')
     refused(patched(images.zboot(), 8, '<I', 0x7fffffff), 'payload is')
-    refused(patched(patched(patched(elf, 40, '<Q', 0), 60, '<H', 0), 62, '<H',
-                    0), 'no section headers')
+    stripped = patched(patched(patched(elf, 40, '<Q', 0), 60, '<H', 0), 62, '<H', 0)
+    refused(stripped, 'cannot tell', 'section headers were stripped')
+    refused(images.bzimage(stripped), 'section headers were stripped')
+    refused(patched(elf, 58, '<H', 128), 'cannot tell', 'section headers')
+    for data, *words in (
+            (patched(patched(images.bzimage(), 0x248, '<Q', 0), 0x1f4, '<I', 1 << 20),
+             'bzImage', 'memtest86+'),
+            # Xen: a 32-bit ELF file with a multiboot header.
+            (images.pack('gzip', b'\x7fELF\1\1\1'.ljust(4096, b'\0') + struct.pack(
+                '<III', 0x1badb002, 3, 2**32 - 0x1badb002 - 3)), 'multiboot', 'Xen'),
+            (images.uki().replace(b'.linux', b'.pad\0\0'), 'neither a Linux kernel'),
+            (b'ANDROID!'.ljust(4096, b'\0'), 'Android'),
+            (b'\x27\x05\x19\x56'.ljust(64, b'\0'), 'U-Boot'),
+            (b'\xd0\x0d\xfe\xed'.ljust(64, b'\0'), 'FIT'),
+            (b'\x04\x22\x4d\x18'.ljust(64, b'\0'), "lz4's frame format"),
+            (b'\x89LZO\0\r\n\x1a\n'.ljust(64, b'\0'), 'lzop'),
+            (b'MZ'.ljust(0x30, b'\0') + b'RISCV\0\0\0RSC\x05'.ljust(64, b'\0'),
+             'RISC-V'),
+            (b'MZ'.ljust(0x38, b'\0') + b'\xcd\x23\x82\x81'.ljust(64, b'\0'),
+             'architecture')):
+        refused(data, *words)
+        error = kho('manifest', file('image', data), code=2).stderr
+        assert not re.search('damaged|truncated', error), error
+    refused(images.pack('gzip', b'ANDROID!'.ljust(4096, b'\0')),
+            'gzip, and in it an Android')
     refused(b'#!/bin/sh\n', 'script')
     refused(b'MZ', 'damaged')
     refused(b'hello', 'neither', 'kernel')
@@ -750,7 +863,8 @@ def running_here():
         f'running: Linux {os.uname().release}' in done.stdout, done
 
 
-TESTS = [bzimages, vmlinuxes, arm64_images, zboots, ukis, others, strings,
+TESTS = [bzimages, vmlinuxes, arm64_images, zboots, ukis, profiles,
+         members, little_memory, others, strings,
          not_understood, unknown_versions, unmentioned, initramfs, composites,
          several, promised, guessed, windows, built_in, configurations,
          contradictions, better, verdicts, tables, running, running_off,
