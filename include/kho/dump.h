@@ -108,16 +108,28 @@ struct kho_dump_segment {
  * @machine: "x86-64", "arm64"; NULL: a raw image does not say
  * @size: bytes of memory in it
  * @missing: bytes that a file which was cut short does not have
+ * @left_out: bytes of memory that whoever wrote the dump left out: zeros, or what
+ *            a filter took for useless. They are not taken for zeros
+ * @misses: how often something was read, so far, that is memory, but is not in
+ *          the dump, or damaged in it: what follows from that is no damage of
+ *          what was handed over
  * @n: segments
  * @segments: ascending, without overlaps; the core's
+ * @n_absent: how many
+ * @absent: memory that is not in the dump, cut off or left out: the same, and
+ *          without overlaps with @segments; offset is 0
  */
 struct kho_dump_info {
 	enum kho_dump_kind kind;
 	const char *machine;
 	uint64_t size;
 	uint64_t missing;
+	uint64_t left_out;
+	uint64_t misses;
 	size_t n;
 	const struct kho_dump_segment *segments;
+	size_t n_absent;
+	const struct kho_dump_segment *absent;
 };
 
 /** kho_dump_info() - what a core is; valid until it is closed. */

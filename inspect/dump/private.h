@@ -9,16 +9,27 @@
  * struct kho_dump - a core
  * @mem: the view
  * @fd: our own
+ * @read: what is at an offset of a segment: 0 or a negative errno. Thread-safe
  * @page_shift_known: mem.page_shift is more than a guess
  * @info: as the caller gets it
  * @segments: sorted, without overlaps
+ * @absent: the same
  */
 struct kho_dump {
 	struct kho_mem mem;
 	int fd;
+	int (*read)(const struct kho_dump *core, uint64_t offset, void *buf,
+		    size_t len);
 	bool page_shift_known;
 	struct kho_dump_info info;
 	struct kho_dump_segment *segments;
+	struct kho_dump_segment *absent;
 };
+
+/* Memory that is in the dump, or only there: in any order. 0; -ENOMEM. */
+int dump_add_segment(struct kho_dump *core, uint64_t phys, uint64_t size,
+		     uint64_t offset, struct kho_error *err);
+int dump_add_absent(struct kho_dump *core, uint64_t phys, uint64_t size,
+		    struct kho_error *err);
 
 #endif

@@ -27,27 +27,40 @@
 /* Program headers are read in pieces. */
 #define PHDRS 256
 
-/* The last segment that does not begin after @phys; n when there is none. */
-static size_t find_segment(const struct kho_dump *core, uint64_t phys)
+/* The last segment that does not begin after @phys; @n when there is none. */
+static size_t find_segment(const struct kho_dump_segment *segments, size_t n,
+			   uint64_t phys)
 {
-	size_t low = 0, high = core->info.n;
+	size_t low = 0, high = n;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (core->segments[middle].phys <= phys)
+		if (segments[middle].phys <= phys)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low ? low - 1 : core->info.n;
+	return low ? low - 1 : n;
+}
+
+/* A read fails at @phys: is it memory that is only not in the dump? */
+static int not_here(const struct kho_dump *core, uint64_t phys, bool in_segment)
+{
+	size_t n = core->info.n_absent, i = find_segment(core->absent, n, phys);
+
+	if (in_segment ||
+	    (i < n && phys - core->absent[i].phys < core->absent[i].size))
+		__atomic_fetch_add((uint64_t *)&core->info.misses, 1,
+				   __ATOMIC_RELAXED);
+	return -EFAULT;
 }
 
 static int core_read(const struct kho_mem *mem, uint64_t phys, void *buf,
 		     size_t len)
 {
 	const struct kho_dump *core = (const struct kho_dump *)mem;
-	size_t i = find_segment(core, phys);
+	size_t i = find_segment(core->segments, core->info.n, phys);
 	char *to = buf;
 
 	for (; i < core->info.n; i++) {
@@ -55,40 +68,57 @@ static int core_read(const struct kho_mem *mem, uint64_t phys, void *buf,
 		uint64_t skip = phys - s->phys, piece;
 
 		if (phys < s->phys || skip > s->size)
-			return -EFAULT;
+			break;
 		piece = s->size - skip < len ? s->size - skip : len;
-		if (mem_read_file(core->fd, s->offset + skip, to, piece))
-			return -EFAULT;
+		if (core->read(core, s->offset + skip, to, piece))
+			return not_here(core, phys, true);
 		to += piece;
 		phys += piece;
 		len -= piece;
 		if (!len)
 			return 0;
 	}
-	return -EFAULT;
+	return not_here(core, phys, false);
 }
 
-static int add_segment(struct kho_dump *core, uint64_t phys, uint64_t size,
-		       uint64_t offset, struct kho_error *err)
+static int read_plain(const struct kho_dump *core, uint64_t offset, void *buf,
+		      size_t len)
 {
-	size_t n = core->info.n;
+	return mem_read_file(core->fd, offset, buf, len);
+}
 
+static int add(struct kho_dump_segment **segments, size_t *n,
+	       const struct kho_dump_segment *segment, struct kho_error *err)
+{
+	if (!segment->size)
+		return 0;
 	/* Room for a power of two. */
-	if (!(n & (n - 1))) {
+	if (!(*n & (*n - 1))) {
 		struct kho_dump_segment *more =
-			reallocarray(core->segments, n ? 2 * n : 1,
-				     sizeof(*core->segments));
+			reallocarray(*segments, *n ? 2 * *n : 1, sizeof(*more));
 
 		if (!more)
 			return kho_fail(err, -ENOMEM, "core: out of memory");
-		core->segments = more;
+		*segments = more;
 	}
-	core->segments[core->info.n++] = (struct kho_dump_segment){
-		.phys = phys,
-		.size = size,
-		.offset = offset,
-	};
+	(*segments)[(*n)++] = *segment;
 	return 0;
+}
+
+int dump_add_segment(struct kho_dump *core, uint64_t phys, uint64_t size,
+		     uint64_t offset, struct kho_error *err)
+{
+	const struct kho_dump_segment segment = { phys, size, offset };
+
+	return add(&core->segments, &core->info.n, &segment, err);
+}
+
+int dump_add_absent(struct kho_dump *core, uint64_t phys, uint64_t size,
+		    struct kho_error *err)
+{
+	const struct kho_dump_segment segment = { .phys = phys, .size = size };
+
+	return add(&core->absent, &core->info.n_absent, &segment, err);
 }
 
 static int by_phys(const void *a, const void *b)
@@ -98,6 +128,43 @@ static int by_phys(const void *a, const void *b)
 	if (x->phys != y->phys)
 		return x->phys < y->phys ? -1 : 1;
 	return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* Sort what is absent, and keep what is between the segments. */
+static int order_absent(struct kho_dump *core, struct kho_error *err)
+{
+	struct kho_dump_segment *all = core->absent;
+	size_t n = core->info.n_absent, j = 0;
+	uint64_t end = 0;
+	int ret = 0;
+
+	core->absent = NULL;
+	core->info.n_absent = 0;
+	if (n)
+		qsort(all, n, sizeof(*all), by_phys);
+	for (size_t i = 0; !ret && i < n; i++) {
+		uint64_t at = all[i].phys > end ? all[i].phys : end;
+		uint64_t last = all[i].phys + all[i].size;
+
+		for (; !ret && at < last; at = end) {
+			const struct kho_dump_segment *s;
+
+			while (j < core->info.n &&
+			       core->segments[j].phys +
+					       core->segments[j].size <=
+				       at)
+				j++;
+			s = j < core->info.n ? &core->segments[j] : NULL;
+			end = s && s->phys < last ? s->phys : last;
+			if (end > at)
+				ret = dump_add_absent(core, at, end - at, err);
+			else
+				end = s->phys + s->size;
+		}
+	}
+	core->info.absent = core->absent;
+	free(all);
+	return ret;
 }
 
 /* Sort, and cut off what another segment has already. */
@@ -131,22 +198,28 @@ static int order_segments(struct kho_dump *core, uint64_t file_size,
 				"core: damaged: segments of %llu bytes in a file of %llu",
 				(unsigned long long)core->info.size,
 				(unsigned long long)file_size);
-	return 0;
+	return order_absent(core, err);
 }
 
-/* Take a PT_LOAD as far as the file has it. */
+/*
+ * Take a PT_LOAD as far as the file has it. What it has in memory beyond that was
+ * left out: it may have been zeros, or what a filter took for useless.
+ */
 static int add_load(struct kho_dump *core, const Elf64_Phdr *phdr,
 		    uint64_t file_size, struct kho_error *err)
 {
-	uint64_t size = phdr->p_filesz;
+	uint64_t size = phdr->p_filesz, all = phdr->p_memsz;
+	int ret;
 
+	if (all < size || core->info.kind == KHO_DUMP_KCORE)
+		all = size;
 	/* The kernel says so of what has no physical address. */
 	if (core->info.kind == KHO_DUMP_KCORE && phdr->p_paddr == UINT64_MAX)
 		return 0;
-	if (phdr->p_paddr + size < size || phdr->p_offset + size < size)
+	if (phdr->p_paddr + all < all || phdr->p_offset + size < size)
 		return kho_fail(err, -EBADMSG,
 				"core: damaged: a segment of %#llx bytes at %#llx",
-				(unsigned long long)size,
+				(unsigned long long)all,
 				(unsigned long long)phdr->p_paddr);
 	if (phdr->p_offset > file_size || size > file_size - phdr->p_offset) {
 		uint64_t has = phdr->p_offset > file_size ?
@@ -156,9 +229,11 @@ static int add_load(struct kho_dump *core, const Elf64_Phdr *phdr,
 		core->info.missing += size - has;
 		size = has;
 	}
-	return size ? add_segment(core, phdr->p_paddr, size, phdr->p_offset,
-				  err) :
-		      0;
+	core->info.left_out += all - phdr->p_filesz;
+	ret = dump_add_segment(core, phdr->p_paddr, size, phdr->p_offset, err);
+	return ret ? ret :
+		     dump_add_absent(core, phdr->p_paddr + size, all - size,
+				     err);
 }
 
 /* The page size, from the text of a VMCOREINFO note; 0 when it has none. */
@@ -273,7 +348,9 @@ static int check_ehdr(const Elf64_Ehdr *ehdr, struct kho_error *err)
 	if (ehdr->e_type != ET_CORE)
 		return kho_fail(err, -EBADMSG,
 				"core: an ELF file, but no core: a program, perhaps");
-	if (ehdr->e_machine != EM_X86_64 && ehdr->e_machine != EM_AARCH64)
+	/* QEMU takes a PC that is not in long mode, as when it starts, for this. */
+	if (ehdr->e_machine != EM_X86_64 && ehdr->e_machine != EM_386 &&
+	    ehdr->e_machine != EM_AARCH64)
 		return kho_fail(err, -EPROTONOSUPPORT,
 				"core: of machine type %u; x86-64 and arm64 can be read",
 				ehdr->e_machine);
@@ -299,27 +376,66 @@ static int read_elf(struct kho_dump *core, uint64_t file_size,
 	if (ret)
 		return ret;
 	core->info.machine = "arm64";
-	if (ehdr.e_machine == EM_X86_64) {
+	if (ehdr.e_machine != EM_AARCH64) {
 		core->info.machine = "x86-64";
 		core->page_shift_known = true;
 	}
 	ret = read_phdrs(core, &ehdr, file_size, err);
 	if (ret)
 		return ret;
-	if (!core->info.n && !core->info.missing)
+	if (!core->info.n && !core->info.n_absent)
 		return kho_fail(err, -EBADMSG,
 				"core: it has no segment with a physical address");
 	return order_segments(core, file_size, err);
 }
 
 /* What is no image of memory, although it is no ELF file. */
-static bool is_kdump(int fd)
-{
-	char magic[12];
+static const struct other {
+	const char *magic;
+	size_t len;
+	const char *what;
+} others[] = {
+	{ "EMiL", 4,
+	  "a dump of LiME: write it with format=raw or padded, without compression" },
+	{ "LibvirtQemudSave", 16,
+	  "a saved guest of libvirt: restore it, then virsh dump --memory-only" },
+	{ "LibvirtQemudPart", 16,
+	  "a guest that libvirt did not save to the end" },
+	{ "QEVM", 4,
+	  "a migration file of QEMU: restore it with -incoming, then dump-guest-memory" },
+	{ "QFI\xfb", 4,
+	  "a qcow2 image: start its snapshot with -loadvm, then dump-guest-memory" },
+	{ "\xd2\xbe\xd2\xbe", 4,
+	  "a suspended guest of VMware: convert it with vmss2core" },
+	{ "KDUMP   ", 8,
+	  "a compressed dump (kdump): write it as an ELF core, in QEMU with dump-guest-memory without -z, -l and -s" },
+	{ "makedumpfile", 12,
+	  "a compressed dump (kdump): write it as an ELF core, in QEMU with dump-guest-memory without -z, -l and -s" },
+	{ "PAGEDU64", 8, "a dump of Windows" },
+	{ "\x1f\x8b", 2, "packed with gzip: unpack it first, with gzip -dk" },
+	{ "\xfd"
+	  "7zXZ",
+	  5, "packed with xz: unpack it first, with xz -dk" },
+	{ "\x28\xb5\x2f\xfd", 4,
+	  "packed with zstd: unpack it first, with zstd -d" },
+	{ "BZh", 3, "packed with bzip2: unpack it first, with bzip2 -dk" },
+	{ "\x04\x22\x4d\x18", 4,
+	  "packed with lz4: unpack it first, with lz4 -d" },
+	{ "PK\3\4", 4, "a zip archive: unpack it first" },
+	{ "\x89LZO", 4, "packed with lzop: unpack it first, with lzop -d" },
+};
 
-	return mem_read_file(fd, 0, magic, sizeof(magic)) == 0 &&
-	       (!memcmp(magic, "KDUMP   ", 8) ||
-		!memcmp(magic, "makedumpfile", 12));
+static int check_others(const struct kho_dump *core, struct kho_error *err)
+{
+	char magic[16];
+
+	if (mem_read_file(core->fd, 0, magic, sizeof(magic)))
+		return 0;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (!memcmp(magic, others[i].magic, others[i].len))
+			return kho_fail(err, -EPROTONOSUPPORT, "core: %s",
+					others[i].what);
+	return 0;
 }
 
 static int read_raw(struct kho_dump *core, uint64_t base, uint64_t file_size,
@@ -329,15 +445,15 @@ static int read_raw(struct kho_dump *core, uint64_t base, uint64_t file_size,
 
 	if (!file_size)
 		return kho_fail(err, -EBADMSG, "core: an empty file");
-	if (is_kdump(core->fd))
-		return kho_fail(err, -EPROTONOSUPPORT,
-				"core: a compressed dump (kdump): write it as an ELF core, in QEMU with dump-guest-memory without -z, -l and -s");
+	ret = check_others(core, err);
+	if (ret)
+		return ret;
 	if (base + file_size < base)
 		return kho_fail(err, -EINVAL,
 				"core: an image of %llu bytes cannot begin at %#llx",
 				(unsigned long long)file_size,
 				(unsigned long long)base);
-	ret = add_segment(core, base, file_size, 0, err);
+	ret = dump_add_segment(core, base, file_size, 0, err);
 	return ret ? ret : order_segments(core, file_size, err);
 }
 
@@ -385,6 +501,7 @@ static int core_init(struct kho_dump *core, const struct kho_dump_opts *opts,
 	if (ret)
 		return ret;
 	core->mem.read = core_read;
+	core->read = read_plain;
 	core->mem.page_shift = 12;
 	core->info.kind = opts->kind ? opts->kind : guess_kind(core->fd);
 	if (core->info.kind == KHO_DUMP_RAW)
@@ -435,6 +552,7 @@ void kho_dump_close(struct kho_dump *core)
 	if (core->fd >= 0)
 		close(core->fd);
 	free(core->segments);
+	free(core->absent);
 	free(core);
 }
 
@@ -446,4 +564,5 @@ const struct kho_mem *kho_dump_mem(const struct kho_dump *core)
 void kho_dump_info(const struct kho_dump *core, struct kho_dump_info *info)
 {
 	*info = core->info;
+	info->misses = __atomic_load_n(&core->info.misses, __ATOMIC_RELAXED);
 }

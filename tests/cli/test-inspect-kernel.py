@@ -554,6 +554,78 @@ def headers():
     assert 'truncated: 4096 bytes' in shown.stdout, shown
 
 
+# Dumps that do not have all memory, or are something else
+
+def pages(data):
+    """(phys, bytes) of each page of a core."""
+    for phys, size, at in Core(data).segments:
+        for page in range(0, size, PAGE):
+            yield phys + page, data[at + page:at + page + PAGE]
+
+
+def filtered(data, drop):
+    """The core, in which pages that drop() takes are memory without bytes."""
+    segments = []
+    for phys, content in pages(data):
+        content = b'' if drop(phys, content) else content
+        last = segments[-1] if segments else (0, b'', 0)
+        if last[0] + last[2] == phys and (
+                not content or len(last[1]) == last[2]):
+            segments[-1] = (last[0], last[1] + content, last[2] + PAGE)
+        else:
+            segments.append((phys, content, PAGE))
+    header = bytearray(data[:64])
+    struct.pack_into('<Q', header, 32, 64)
+    struct.pack_into('<H', header, 56, len(segments))
+    out, body, at = b'', b'', 64 + 56 * len(segments)
+    for phys, content, size in segments:
+        out += struct.pack('<IIQQQQQQ', 1, 7, at + len(body), 0, phys,
+                           len(content), size, 0)
+        body += content
+    return bytes(header) + out + body
+
+
+def left_out():
+    """memory that is not in the dump is neither damage nor zeros"""
+    # See tests/data: they begin with the file's token and the page's number.
+    contents = {phys for phys, page in pages(FULL) if page[16:] == bytes(PAGE - 16)
+                and 16 <= struct.unpack_from('<Q', page)[0] < 2000}
+    assert len(contents) > 100
+    trimmed = f'{DIR}/trimmed-filtered'
+    for name, drop, code in (
+            ('contents', lambda phys, page: phys in contents, 0),
+            ('zeros', lambda phys, page: not any(page), 2),
+            ('tracker', lambda phys, page: phys == 0x288c000, 2),
+            ('all but the root', lambda phys, page: page[:4] != b'\xd0\r\xfe\xed', 2)):
+        path = file('filtered', filtered(FULL, drop))
+        done = kho('verify', path, code=code)
+        assert 'left out' in done.stdout and 'damage' not in done.stdout, done
+        assert inspect(path)['kernel']['left_out']
+        if code == 0:
+            assert 'preserved bytes are not in the dump' in done.stdout
+            kho('inspect', '--trim', trimmed, path)
+            again = verify(trimmed)
+            assert again['accounted'] == 716 and again['verdict'] == 'sound'
+
+
+def other_dumps():
+    """what is no dump that can be read is called what it is"""
+    for begin, word in (
+            (b'EMiL\1\0\0\0', 'LiME'), (b'LibvirtQemudSave', 'libvirt'),
+            (b'LibvirtQemudPart', 'libvirt'), (b'QEVM\0\0\0\3', 'migration'),
+            (b'QFI\xfb\0\0\0\3', 'qcow2'), (b'\xd2\xbe\xd2\xbe', 'VMware'),
+            (b'PAGEDU64', 'Windows'), (b'\x1f\x8b\x08', 'gzip -dk'),
+            (b'\xfd7zXZ\0', 'xz -dk'), (b'(\xb5/\xfd', 'zstd -d'),
+            (b'BZh91AY&SY', 'bzip2 -dk'), (b'\x04"M\x18', 'lz4 -d'),
+            (b'PK\3\4', 'zip'), (b'\x89LZO\0', 'lzop -d')):
+        path = file('other', begin.ljust(8192, b'\0'))
+        for verb in 'inspect', 'verify':
+            error = kho(verb, path, code=2).stderr
+            assert word in error and 'arena' not in error, error
+    packed = f'{DATA}/sessions-7.3.4.core.xz'
+    assert 'packed with xz' in kho('verify', packed, code=2).stderr
+
+
 # Pictures, trimming, arenas
 
 def picture(path, *args):
@@ -681,7 +753,7 @@ def arenas():
 
 
 TESTS = [small, full, text, accounted, raw, which_root, nothing, running,
-         accounts, structures, flips, headers, svg, trim, arenas]
+         accounts, structures, flips, headers, left_out, other_dumps, svg, trim, arenas]
 
 
 try:

@@ -36,6 +36,17 @@ static void check_segments(const struct kho_dump *core)
 		    kho_mem_read(mem, end - 1, &byte, 1))
 			abort();
 	}
+	end = 0;
+	for (size_t i = 0; i < info.n_absent; i++) {
+		const struct kho_dump_segment *s = &info.absent[i];
+
+		if (!s->size || s->phys < end || s->phys + s->size < s->phys)
+			abort();
+		end = s->phys + s->size;
+		if (!kho_mem_read(mem, s->phys, &byte, 1) ||
+		    !kho_mem_read(mem, end - 1, &byte, 1))
+			abort();
+	}
 }
 
 static void search(struct kho_dump *core)

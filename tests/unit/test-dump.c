@@ -191,6 +191,56 @@ static void truncated(void **state)
 	kho_dump_close(core);
 }
 
+/* Memory of which the dump says only that it is there. */
+static void left_out(void **state)
+{
+	struct file *file = file_new(EM_X86_64);
+	struct kho_dump_info info;
+	struct kho_dump *core;
+
+	(void)state;
+	memset(add(file, PT_LOAD, 0x1000, 0x1000), 'a', 0x1000);
+	file->phdrs[0].p_memsz = 0x8000;
+	memset(add(file, PT_LOAD, 0x3000, 0x1000), 'b', 0x1000);
+	memset(add(file, PT_LOAD, 0x6000, 0x1000), 'c', 0x1000);
+	file->phdrs[2].p_memsz = 0x4000;
+	add(file, PT_LOAD, 0x20000, 0);
+	file->phdrs[3].p_memsz = 0x1000;
+	core = must_open(file, NULL);
+	kho_dump_info(core, &info);
+	assert_int_equal(info.n, 3);
+	assert_int_equal(info.missing, 0);
+	assert_int_equal(info.left_out, 0x7000 + 0x3000 + 0x1000);
+	assert_int_equal(info.n_absent, 5);
+	for (size_t i = 0; i < info.n_absent; i++) {
+		static const uint64_t want[][2] = { { 0x2000, 0x1000 },
+						    { 0x4000, 0x2000 },
+						    { 0x7000, 0x2000 },
+						    { 0x9000, 0x1000 },
+						    { 0x20000, 0x1000 } };
+
+		assert_int_equal(info.absent[i].phys, want[i][0]);
+		assert_int_equal(info.absent[i].size, want[i][1]);
+	}
+	assert_int_equal(at(core, 0x1fff), 'a');
+	assert_int_equal(at(core, 0x3000), 'b');
+	assert_int_equal(at(core, 0x6fff), 'c');
+	assert_false(has(core, 0x30000, 1));
+	kho_dump_info(core, &info);
+	assert_int_equal(info.misses, 0);
+	assert_false(has(core, 0x1000, 0x1001));
+	assert_false(has(core, 0x9fff, 1));
+	assert_false(has(core, 0x20000, 1));
+	kho_dump_info(core, &info);
+	assert_int_equal(info.misses, 3);
+	kho_dump_close(core);
+
+	file = file_new(EM_X86_64);
+	add(file, PT_LOAD, UINT64_MAX - 0xfff, 0x800);
+	file->phdrs[0].p_memsz = 0x1000;
+	assert_int_equal(open_file(file, NULL, &core, NULL), -EBADMSG);
+}
+
 /* More segments than e_phnum can say: section 0 does. */
 static void many(void **state)
 {
@@ -293,6 +343,7 @@ static void refused(void **state)
 			break;
 		case 9:
 			file->phdrs[0].p_filesz = 0;
+			file->phdrs[0].p_memsz = 0;
 			break;
 		case 10:
 			/* Ten machines in the space of one. */
@@ -654,6 +705,7 @@ int main(void)
 		cmocka_unit_test(segments),
 		cmocka_unit_test(overlaps),
 		cmocka_unit_test(truncated),
+		cmocka_unit_test(left_out),
 		cmocka_unit_test(many),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(raw),

@@ -344,6 +344,7 @@ static struct json_object *kernel_json(const struct kernel *kernel)
 	add_number(json, "page_size", 1u << kernel->memory.page_shift);
 	add_number(json, "memory", kernel->info.size);
 	add_number(json, "missing", kernel->info.missing);
+	add_number(json, "left_out", kernel->info.left_out);
 	add_or_null(json, "scratch", places_json(kernel));
 	add_or_null(json, "metadata",
 		    kernel->has_metadata ?

@@ -336,6 +336,18 @@ static void follow_subtree(struct kernel *kernel,
 	}
 }
 
+/* Where something of the dump was needed and is not in it, nobody knows. */
+static void doubt(struct kernel *kernel)
+{
+	struct kho_dump_info now;
+
+	kho_dump_info(kernel->core, &now);
+	for (size_t i = 0;
+	     now.misses > kernel->info.misses && i < kernel->problems.n; i++)
+		if (kernel->problems.list[i].severity == DAMAGE)
+			kernel->problems.list[i].severity = UNKNOWN;
+}
+
 void kernel_follow(struct kernel *kernel, const struct kernel_options *options)
 {
 	const struct kho_state *state = kernel->state;
@@ -351,6 +363,7 @@ void kernel_follow(struct kernel *kernel, const struct kernel_options *options)
 			    kernel->root.phys, kernel->root.size);
 	for (size_t i = 0; i < state->n; i++)
 		follow_subtree(kernel, options, &state->subtrees[i]);
+	doubt(kernel);
 }
 
 /*
@@ -393,7 +406,12 @@ static void check_place(struct kernel *kernel, uint64_t phys, uint64_t end)
 {
 	uint64_t missing =
 		outside(kernel->info.segments, kernel->info.n, phys, end);
+	uint64_t absent =
+		end - phys -
+		outside(kernel->info.absent, kernel->info.n_absent, phys, end);
 
+	kernel->absent += absent;
+	missing -= absent;
 	if (missing)
 		problems_add(&kernel->problems, DAMAGE,
 			     "%#lx: %lu of %lu preserved bytes are not in the memory",
@@ -435,6 +453,12 @@ void kernel_account(struct kernel *kernel)
 	if (!kernel->has_tracker)
 		return;
 	memory_account(&kernel->memory, on_accounted, &accountant);
+	if (kernel->absent)
+		problems_add(&kernel->problems,
+			     kernel->info.missing ? UNKNOWN : NOTE,
+			     "%lu preserved bytes are not in the dump",
+			     kernel->absent);
+	doubt(kernel);
 	if (!accountant.unreached)
 		return;
 	problems_add(&kernel->problems, UNKNOWN,
@@ -550,6 +574,12 @@ int kernel_read(int fd, const struct kernel_options *options,
 		problems_add(&kernel->problems, NOTE,
 			     "the file is truncated: %lu bytes of memory are missing",
 			     kernel->info.missing);
+	if (kernel->info.left_out)
+		problems_add(&kernel->problems, NOTE,
+			     "%lu bytes of memory were left out of the dump",
+			     kernel->info.left_out);
+	/* From here on they count. */
+	kho_dump_info(kernel->core, &kernel->info);
 	read_scratch(kernel);
 	kernel_follow(kernel, options);
 	return 0;

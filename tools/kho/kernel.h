@@ -78,6 +78,7 @@ struct kernel_incoming {
  * @incoming: of a running kernel; its state is NULL when nothing came in
  * @opaque: what only somebody else can follow: handlers, FLBs, subtrees
  * @accounted: preserved pages that are for one thing; by kernel_account()
+ * @absent: preserved bytes that are not in the dump; the same
  * @problems: what is wrong
  */
 struct kernel {
@@ -105,6 +106,7 @@ struct kernel {
 	struct kernel_incoming incoming;
 	size_t opaque;
 	uint64_t accounted;
+	uint64_t absent;
 	struct problems problems;
 };
 

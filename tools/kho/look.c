@@ -119,11 +119,14 @@ static bool read_kernel(struct look *look, int fd)
 {
 	struct kho_error err, arena;
 	struct snapshot none;
+	int ret;
 
 	look->is_kernel = true;
-	if (kernel_read(fd, &look->options, &look->kernel, &err) == 0)
+	ret = kernel_read(fd, &look->options, &look->kernel, &err);
+	if (!ret)
 		return true;
-	if (!state_is_elf(fd) && look->options.kind == KHO_DUMP_AUTO &&
+	if (ret != -EPROTONOSUPPORT && !state_is_elf(fd) &&
+	    look->options.kind == KHO_DUMP_AUTO &&
 	    snapshot_read(fd, 0, &none, &arena))
 		fail("%s: %s: %s; nor is it an ELF core or an image of memory: %s",
 		     look->verb, look->state, arena.text, err.text);

@@ -73,16 +73,16 @@ static void join(struct pieces *pieces)
 	pieces->n = n;
 }
 
-/* What of the pieces the core has. */
-static struct pieces in_core(const struct pieces *pieces,
-			     const struct kho_dump_info *info)
+/* What of the pieces is in some segments. */
+static struct pieces within(const struct pieces *pieces,
+			    const struct kho_dump_segment *segments, size_t n)
 {
 	struct pieces result = { .memory = pieces->memory };
 	size_t i = 0, j = 0;
 
-	while (i < pieces->n && j < info->n) {
+	while (i < pieces->n && j < n) {
 		const struct kho_dump_segment *a = &pieces->list[i];
-		const struct kho_dump_segment *b = &info->segments[j];
+		const struct kho_dump_segment *b = &segments[j];
 		uint64_t a_end = a->phys + a->size, b_end = b->phys + b->size;
 		uint64_t from = a->phys > b->phys ? a->phys : b->phys;
 		uint64_t to = a_end < b_end ? a_end : b_end;
@@ -122,10 +122,12 @@ static struct note make_note(const struct memory *memory)
 	return note;
 }
 
+/* @absent: memory that the core does not have, which is not forgotten. */
 static void write_headers(const struct kernel *kernel,
-			  const struct pieces *pieces, FILE *file)
+			  const struct pieces *pieces,
+			  const struct pieces *absent, FILE *file)
 {
-	uint64_t n = pieces->n + 1, at;
+	uint64_t n = pieces->n + absent->n + 1, at;
 	bool many = n >= PN_XNUM;
 	const char *machine = kernel->info.machine;
 	Elf64_Ehdr ehdr = {
@@ -167,6 +169,15 @@ static void write_headers(const struct kernel *kernel,
 		fwrite(&phdr, sizeof(phdr), 1, file);
 		at += phdr.p_filesz;
 	}
+	for (size_t i = 0; i < absent->n; i++) {
+		phdr = (Elf64_Phdr){
+			.p_type = PT_LOAD,
+			.p_offset = at,
+			.p_paddr = absent->list[i].phys,
+			.p_memsz = absent->list[i].size,
+		};
+		fwrite(&phdr, sizeof(phdr), 1, file);
+	}
 	fwrite(&note, sizeof(note), 1, file);
 }
 
@@ -197,7 +208,8 @@ static bool write_memory(const struct kernel *kernel,
 bool trim_write(const struct look *look, const char *path)
 {
 	const struct kernel *kernel = &look->kernel;
-	struct pieces all = { .memory = &kernel->memory }, kept;
+	const struct kho_dump_info *info = &kernel->info;
+	struct pieces all = { .memory = &kernel->memory }, kept, absent;
 	FILE *file;
 	bool ok;
 
@@ -217,8 +229,9 @@ bool trim_write(const struct look *look, const char *path)
 		keep(&all, kernel->root.scratch, kernel->root.scratch_size);
 	}
 	join(&all);
-	kept = in_core(&all, &kernel->info);
-	write_headers(kernel, &kept, file);
+	kept = within(&all, info->segments, info->n);
+	absent = within(&all, info->absent, info->n_absent);
+	write_headers(kernel, &kept, &absent, file);
 	ok = write_memory(kernel, &kept, file);
 	if (fclose(file))
 		ok = false;
@@ -227,5 +240,6 @@ bool trim_write(const struct look *look, const char *path)
 		     strerror(errno));
 	free(all.list);
 	free(kept.list);
+	free(absent.list);
 	return ok;
 }

@@ -82,11 +82,6 @@ static void judge(struct look *look, struct verdict *verdict)
 	verdict->accounted = look->kernel.accounted;
 	verdict->problems = look->kernel.problems;
 	look->kernel.problems = (struct problems){ 0 };
-	/* Without a part of the memory, nobody knows. */
-	for (size_t i = 0; look->kernel.info.missing && i < verdict->problems.n;
-	     i++)
-		if (verdict->problems.list[i].severity == DAMAGE)
-			verdict->problems.list[i].severity = UNKNOWN;
 }
 
 /* The programs that use an arena do not wait for us. */
