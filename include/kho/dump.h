@@ -32,18 +32,23 @@ struct kho_dump;
 
 /**
  * enum kho_dump_kind - what the memory is in
- * @KHO_DUMP_AUTO: of a request: find out. A file is raw when it is no ELF file
+ * @KHO_DUMP_AUTO: of a request: find out. A file is raw when it is
+ *                 neither an ELF file nor a compressed dump
  * @KHO_DUMP_ELF: an ELF core, 64 bit and little endian, with a physical
  *                address (p_paddr) for each segment
  * @KHO_DUMP_KCORE: the same, by /proc/kcore, where segments without a physical
  *                  address (vmalloc, modules) do not count
  * @KHO_DUMP_RAW: phys is the offset in the file, plus a base
+ * @KHO_DUMP_KDUMP: a compressed dump, as of makedumpfile(8) and of QEMU's
+ *                  dump-guest-memory -z, flattened or not, packed with zlib, lzo
+ *                  or zstd. An offset counts the pages that are in it
  */
 enum kho_dump_kind {
 	KHO_DUMP_AUTO,
 	KHO_DUMP_ELF,
 	KHO_DUMP_KCORE,
 	KHO_DUMP_RAW,
+	KHO_DUMP_KDUMP,
 };
 
 /**
@@ -70,7 +75,7 @@ struct kho_dump_opts {
  * Where segments overlap, the one that begins first counts.
  *
  * Return: 0; -EBADMSG for what is no such file, or damaged; -EPROTONOSUPPORT
- * for an ELF file of another class, byte order or machine, and a compressed dump;
+ * for an ELF file of another class, byte order or machine, and a dump of another kind;
  * -EINVAL for bad @opts; -ENOMEM; the errno of the system calls.
  */
 int kho_dump_open(int fd, const struct kho_dump_opts *opts,

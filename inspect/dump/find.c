@@ -195,8 +195,9 @@ static void search_segment(struct search *s,
 			   const struct kho_dump_segment *segment)
 {
 	const struct kho_mem *mem = &s->core->mem;
-	/* Of /proc/kcore, a seek says nothing. */
-	bool holes = s->core->info.kind != KHO_DUMP_KCORE;
+	/* Of /proc/kcore, and where it is packed, a seek says nothing. */
+	bool holes = s->core->info.kind == KHO_DUMP_ELF ||
+		     s->core->info.kind == KHO_DUMP_RAW;
 	uint64_t at = 0;
 
 	while (at < segment->size) {

@@ -407,10 +407,6 @@ static const struct other {
 	  "a qcow2 image: start its snapshot with -loadvm, then dump-guest-memory" },
 	{ "\xd2\xbe\xd2\xbe", 4,
 	  "a suspended guest of VMware: convert it with vmss2core" },
-	{ "KDUMP   ", 8,
-	  "a compressed dump (kdump): write it as an ELF core, in QEMU with dump-guest-memory without -z, -l and -s" },
-	{ "makedumpfile", 12,
-	  "a compressed dump (kdump): write it as an ELF core, in QEMU with dump-guest-memory without -z, -l and -s" },
 	{ "PAGEDU64", 8, "a dump of Windows" },
 	{ "\x1f\x8b", 2, "packed with gzip: unpack it first, with gzip -dk" },
 	{ "\xfd"
@@ -457,12 +453,23 @@ static int read_raw(struct kho_dump *core, uint64_t base, uint64_t file_size,
 	return ret ? ret : order_segments(core, file_size, err);
 }
 
+static int read_kdump(struct kho_dump *core, uint64_t file_size,
+		      struct kho_error *err)
+{
+	int ret = kdump_open(core, file_size, err);
+
+	/* A page that is in it has at least a descriptor. */
+	return ret ? ret : order_segments(core, UINT64_MAX, err);
+}
+
 /* What it is, when nobody says: a magic, or the file system of /proc. */
 static enum kho_dump_kind guess_kind(int fd)
 {
 	unsigned char magic[SELFMAG];
 	struct statfs fs;
 
+	if (kdump_begins(fd))
+		return KHO_DUMP_KDUMP;
 	if (mem_read_file(fd, 0, magic, sizeof(magic)) ||
 	    memcmp(magic, ELFMAG, SELFMAG))
 		return KHO_DUMP_RAW;
@@ -506,6 +513,8 @@ static int core_init(struct kho_dump *core, const struct kho_dump_opts *opts,
 	core->info.kind = opts->kind ? opts->kind : guess_kind(core->fd);
 	if (core->info.kind == KHO_DUMP_RAW)
 		ret = read_raw(core, opts->base, file_size, err);
+	else if (core->info.kind == KHO_DUMP_KDUMP)
+		ret = read_kdump(core, file_size, err);
 	else
 		ret = read_elf(core, file_size, err);
 	if (!ret && opts->page_shift) {
@@ -553,6 +562,7 @@ void kho_dump_close(struct kho_dump *core)
 		close(core->fd);
 	free(core->segments);
 	free(core->absent);
+	kdump_close(core->kdump);
 	free(core);
 }
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import xml.dom.minidom
+import zlib
 
 sys.path.insert(0, os.path.dirname(__file__) + '/..')
 import tap
@@ -608,6 +609,162 @@ def left_out():
             assert again['accounted'] == 716 and again['verdict'] == 'sound'
 
 
+def lzo(page):
+    """A page whose end is zeros, as LZO packs it: what it begins with, then one
+    match. None: it does not end so, or begins with too much."""
+    begin = page.rstrip(b'\0') + b'\0'
+    rest = len(page) - len(begin) - 33
+    if len(begin) > 238 or rest < 1:
+        return None
+    begin = begin.rjust(4, b'\0') if len(begin) < 4 else begin
+    if page[:len(begin)] != begin:
+        return None
+    rest = len(page) - len(begin) - 33
+    return bytes([17 + len(begin)]) + begin + b'\x20' + bytes((rest - 1) // 255) + \
+        bytes([(rest - 1) % 255 + 1]) + b'\0\0' + b'\x11\0\0'
+
+
+def zstd(page):
+    return subprocess.run(['zstd', '-q'], input=page, capture_output=True,
+                          check=True).stdout
+
+
+def kdump(data, packers=(), left_out=(), machine=b'x86_64', status=0, split=0,
+          version=6):
+    """A compressed dump of what a core has. packers: (flag, function); pages
+    left_out are memory that is not in it."""
+    content = dict(pages(data))
+    here = [phys // PAGE for phys in content if phys not in left_out]
+    top = max(phys // PAGE for phys in content) + 1
+    blocks = top // (8 * PAGE) + 1
+
+    def bitmap(pfns):
+        bits = bytearray(blocks * PAGE)
+        for pfn in pfns:
+            bits[pfn // 8] |= 1 << pfn % 8
+        return bytes(bits)
+
+    header = struct.pack('<8sI', b'KDUMP   ', version) + bytes(260) + \
+        machine.ljust(65, b'\0')
+    header = header.ljust(424, b'\0') + struct.pack(
+        '<IIIII', status, PAGE, 1, 2 * blocks, top)
+    second = struct.pack('<QII', 0, 1, split).ljust(96, b'\0') + struct.pack('<Q', top)
+    out = header.ljust(PAGE, b'\0') + second.ljust(PAGE, b'\0') + \
+        bitmap(phys // PAGE for phys in content) + bitmap(here)
+    at = len(out) + 24 * len(here)
+    descriptors, body = b'', b''
+    for i, pfn in enumerate(here):
+        page, flag = bytes(content[pfn * PAGE]), 0
+        if packers:
+            flag, pack = packers[i % len(packers)]
+            packed = pack(page)
+            if packed is None or len(packed) >= PAGE:
+                flag = 0
+            else:
+                page = packed
+        descriptors += struct.pack('<QIIQ', at + len(body), len(page), flag, 0)
+        body += page
+    return out + descriptors + body
+
+
+def flattened(data, step=5000):
+    """The same, as it goes through a pipe, its first block again at the end."""
+    ranges = [(at, data[at:at + step]) for at in range(0, len(data), step)]
+    ranges = [*reversed(ranges[1:]), (0, bytes(len(ranges[0][1]))), ranges[0]]
+    return struct.pack('>16sqq', b'makedumpfile', 1, 1).ljust(4096, b'\0') + b''.join(
+        struct.pack('>qq', at, len(piece)) + piece for at, piece in ranges) + \
+        struct.pack('>qq', -1, -1)
+
+
+def says_the_same(path, core=None):
+    want, got = inspect(core or FULL_FILE), inspect(path)
+    for key in 'root', 'preserved':
+        assert got[key] == want[key], key
+    for key in 'luo', 'scratch', 'metadata', 'regions':
+        assert got['kernel'][key] == want['kernel'][key], key
+    assert got['kind'] == 'kdump', got['kind']
+    assert verify(path)['verdict'] == verify(core or FULL_FILE)['verdict']
+
+
+def kdumps():
+    """compressed dumps: packed in each way, flattened, and without some pages"""
+    assert sum(lzo(page) is not None for _, page in pages(SMALL)) > 5
+    packers = [(1, zlib.compress), (2, lzo)]
+    if shutil.which('zstd'):
+        packers.append((0x20, zstd))
+    says_the_same(file('kdump', kdump(FULL)))
+    says_the_same(file('kdump', kdump(FULL, packers[:2])))
+    says_the_same(file('kdump', kdump(FULL, packers[:1], version=5)))
+    says_the_same(file('kdump', flattened(kdump(FULL, packers[:2]))))
+    for packer in packers:
+        says_the_same(file('kdump', kdump(SMALL, [packer])), SMALL_FILE)
+    for machine, name in ((b'', None), (b'aarch64', 'arm64')):
+        path = file('kdump', kdump(SMALL, machine=machine))
+        assert inspect(path)['kernel']['machine'] == name
+    path = file('kdump', kdump(FULL, left_out=[0x288c000]))
+    done = kho('verify', path, code=2)
+    assert '4096 bytes of memory were left out' in done.stdout, done
+    for data, word in (
+            (kdump(SMALL, status=4), 'snappy'), (kdump(SMALL, split=1), '--reassemble'),
+            (flattened(kdump(SMALL))[:-12], 'has no end'),
+            (flattened(kdump(SMALL))[:-20], 'a piece that cannot be'),
+            (flattened(kdump(SMALL))[:-16] + struct.pack('>qq', 3, 1) + b'x' +
+             struct.pack('>qq', -1, -1), 'makedumpfile -R'),
+            (kdump(SMALL)[:6000], 'bitmaps'), (kdump(SMALL)[:300], 'header')):
+        error = kho('verify', file('kdump', data), code=2).stderr
+        assert word in error and 'arena' not in error, error
+    # Cut or damaged anywhere, the handover is not called damaged.
+    whole = kdump(SMALL, packers)
+    for cut in range(0, len(whole), 997):
+        assert kho('verify', file('kdump', whole[:cut])).returncode == 2, cut
+    body = len(whole) - 3000
+    for at in [*range(400, 470), *range(PAGE, PAGE + 104, 3),
+               *range(body, len(whole), 41)]:
+        data = bytearray(whole)
+        data[at] ^= 0xff
+        kho('verify', file('kdump', bytes(data)))
+        kho('verify', file('kdump', flattened(bytes(data))))
+
+
+def qemu_dumps():
+    """what QEMU's dump-guest-memory writes of a guest with this memory"""
+    if not shutil.which('qemu-system-x86_64'):
+        raise tap.Skip('no qemu-system-x86_64 here')
+    ram = f'{DIR}/ram'
+    with open(ram, 'wb') as f:
+        f.truncate(512 << 20)
+        for phys, page in pages(FULL):
+            f.seek(phys)
+            f.write(page)
+    formats = {'elf': 'elf-core', 'kdump-zlib': 'kdump'}
+    with subprocess.Popen(
+            ['qemu-system-x86_64', '-nodefaults', '-nographic', '-accel', 'tcg',
+             '-m', '512M', '-object',
+             f'memory-backend-file,id=m,size=512M,mem-path={ram},share=off',
+             '-machine', 'memory-backend=m', '-S', '-qmp', 'stdio'],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as qemu:
+        def do(what, **arguments):
+            json.dump({'execute': what, 'arguments': arguments}, qemu.stdin)
+            qemu.stdin.flush()
+            while True:
+                reply = json.loads(qemu.stdout.readline())
+                if 'event' not in reply and 'QMP' not in reply:
+                    assert 'return' in reply, reply
+                    return
+        do('qmp_capabilities')
+        for name in formats:
+            do('dump-guest-memory', paging=False, format=name,
+               protocol=f'file:{DIR}/{name}')
+        do('quit')
+    for name, kind in formats.items():
+        got = inspect(f'{DIR}/{name}')
+        assert got['kind'] == kind and got['kernel']['machine'] == 'x86-64', got
+        assert got['preserved'] == inspect(FULL_FILE)['preserved']
+        assert verify(f'{DIR}/{name}')['accounted'] == 716
+        os.unlink(f'{DIR}/{name}')
+    os.unlink(ram)
+
+
 def other_dumps():
     """what is no dump that can be read is called what it is"""
     for begin, word in (
@@ -753,7 +910,8 @@ def arenas():
 
 
 TESTS = [small, full, text, accounted, raw, which_root, nothing, running,
-         accounts, structures, flips, headers, left_out, other_dumps, svg, trim, arenas]
+         accounts, structures, flips, headers, left_out,
+         kdumps, qemu_dumps, other_dumps, svg, trim, arenas]
 
 
 try:

@@ -17,7 +17,7 @@ static void put(size_t at, const uint8_t *bytes, size_t len, void *arg)
 		abort();
 }
 
-/* Sorted, without overlaps, and all of it can be read. */
+/* Sorted, without overlaps, and all of it can be read that is said to be there. */
 static void check_segments(const struct kho_dump *core)
 {
 	const struct kho_mem *mem = kho_dump_mem(core);
@@ -32,8 +32,10 @@ static void check_segments(const struct kho_dump *core)
 		if (!s->size || s->phys < end || s->phys + s->size < s->phys)
 			abort();
 		end = s->phys + s->size;
-		if (kho_mem_read(mem, s->phys, &byte, 1) ||
-		    kho_mem_read(mem, end - 1, &byte, 1))
+		/* A page that is packed may be damaged. */
+		if (info.kind != KHO_DUMP_KDUMP &&
+		    (kho_mem_read(mem, s->phys, &byte, 1) ||
+		     kho_mem_read(mem, end - 1, &byte, 1)))
 			abort();
 	}
 	end = 0;

@@ -24,6 +24,7 @@ static void print_memory(const struct kernel *kernel)
 		{ "elf-core", "ELF core" },
 		{ "kcore", "kcore" },
 		{ "raw", "raw image" },
+		{ "kdump", "compressed dump" },
 		{ "running", "that of the running kernel" },
 	};
 	const char *text = kernel->kind;

@@ -19,7 +19,7 @@ static const char help[] =
 	"STATE is the NAME of a service in custody; the file of an arena (one with the\n"
 	"name of a service is ./NAME); pid:PID[:FD], an arena that a process has open;\n"
 	"running, what the running kernel would hand over; or a file with the memory of\n"
-	"a machine: an ELF core such as QEMU's dump-guest-memory writes, /proc/kcore, or\n"
+	"a machine: a dump (ELF or kdump) as QEMU's dump-guest-memory writes, /proc/kcore, or\n"
 	"a raw image.\n"
 	"\n"
 	"  --svg FILE      draw the memory into FILE: what is preserved, and for what\n"

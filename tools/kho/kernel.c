@@ -550,6 +550,7 @@ int kernel_read(int fd, const struct kernel_options *options,
 		[KHO_DUMP_ELF] = "elf-core",
 		[KHO_DUMP_KCORE] = "kcore",
 		[KHO_DUMP_RAW] = "raw",
+		[KHO_DUMP_KDUMP] = "kdump",
 	};
 	const struct kho_dump_opts opts = { .kind = options->kind,
 					    .base = options->base };

@@ -125,7 +125,7 @@ static bool read_kernel(struct look *look, int fd)
 	ret = kernel_read(fd, &look->options, &look->kernel, &err);
 	if (!ret)
 		return true;
-	if (ret != -EPROTONOSUPPORT && !state_is_elf(fd) &&
+	if (ret != -EPROTONOSUPPORT && !state_is_dump(fd) &&
 	    look->options.kind == KHO_DUMP_AUTO &&
 	    snapshot_read(fd, 0, &none, &arena))
 		fail("%s: %s: %s; nor is it an ELF core or an image of memory: %s",

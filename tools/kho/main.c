@@ -45,7 +45,7 @@ static void help(void)
 	       "TARGET  a program's file, a kernel image, a manifest (JSON), the NAME of a\n"
 	       "        service in custody, or running, the kernel\n"
 	       "STATE   NAME, an arena's file, pid:PID[:FD], the memory of a machine\n"
-	       "        (an ELF core, /proc/kcore, a raw image), or running\n\n"
+	       "        (a dump, /proc/kcore, a raw image), or running\n\n"
 	       "Exit: 0 yes, 1 no, 2 cannot tell (usage, unreadable, not found), 3 degraded.\n"
 	       "'kho VERB --help' says more.\n\n"
 	       "Example:\n"

@@ -162,12 +162,14 @@ bool state_is_arena(int fd)
 	       magic == KHO_ARENA_MAGIC;
 }
 
-bool state_is_elf(int fd)
+bool state_is_dump(int fd)
 {
-	char magic[SELFMAG];
+	char magic[12];
 
 	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
-	       !memcmp(magic, ELFMAG, sizeof(magic));
+	       (!memcmp(magic, ELFMAG, SELFMAG) ||
+		!memcmp(magic, "KDUMP   ", 8) ||
+		!memcmp(magic, "makedumpfile", 12));
 }
 
 /* Opens fd NAME of /proc/PID/fd if it is an arena, -1 if not. */

@@ -38,8 +38,8 @@ int target_manifest(const char *target, struct kho_manifest **manifest,
  */
 int state_open(const char *state, struct kho_error *err);
 
-/* By its first bytes, is it meant to be an arena, an ELF file? */
+/* By its first bytes: is it meant to be an arena, an ELF file or a compressed dump? */
 bool state_is_arena(int fd);
-bool state_is_elf(int fd);
+bool state_is_dump(int fd);
 
 #endif

@@ -19,7 +19,7 @@ static const char help[] =
 	"the state tree and the blobs are checked.\n"
 	"\n"
 	"STATE is what kho inspect takes: NAME, an arena's file, pid:PID[:FD], running,\n"
-	"an ELF core, /proc/kcore, or a raw image of memory.\n"
+	"a dump (ELF or kdump), /proc/kcore, or a raw image of memory.\n"
 	"\n"
 	"  --fdt PHYS   of a machine's memory: where the root FDT is\n"
 	"  --base PHYS  it is a raw image, and begins at that address\n"
