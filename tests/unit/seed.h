@@ -10,7 +10,7 @@
 
 static uint64_t seed_state;
 
-/* Call it first in main(); KHO_TEST_SEED repeats an earlier run. */
+/* To stderr: TAP begins with its version. Call it first in main(); KHO_TEST_SEED repeats an earlier run. */
 static inline void seed_init(void)
 {
 	const char *given = getenv("KHO_TEST_SEED");
@@ -19,7 +19,8 @@ static inline void seed_init(void)
 	clock_gettime(CLOCK_REALTIME, &ts);
 	seed_state = given ? strtoull(given, NULL, 0) :
 			     (uint64_t)ts.tv_nsec << 20 ^ (uint64_t)ts.tv_sec;
-	printf("# KHO_TEST_SEED=%#llx\n", (unsigned long long)seed_state);
+	fprintf(stderr, "KHO_TEST_SEED=%#llx\n",
+		(unsigned long long)seed_state);
 }
 
 /* splitmix64, a public domain generator by Sebastiano Vigna. */

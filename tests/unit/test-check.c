@@ -18,10 +18,10 @@
 
 #include "heap.h"
 
-#define V(a, b)                                                                \
-	{                                                                      \
-		a, b                                                           \
-	}
+/* Versions of clang-format differ. */
+/* clang-format off */
+#define V(a, b) { a, b }
+/* clang-format on */
 #define S .flags = KHO_COMPONENT_STRUCTURE
 #define OPT .flags = KHO_COMPONENT_OPTIONAL
 #define MAX 8
@@ -53,12 +53,17 @@ struct expected {
 	bool optional;
 };
 
+/* Versions of clang-format differ. */
+/* clang-format off */
 /* One of them; what is not named is 0. */
 #define F(n, v, picked, write, read, by, why, ...)                             \
 	{                                                                      \
 		.name = n, .verdict = v, .version = picked, .writer = write,   \
 		.reader = read, .needed_by = by, .reason = why, __VA_ARGS__    \
 	}
+/* clang-format on */
+#define FINE(n, by, ...)                                                       \
+	F(n, KHO_OK, 1, V(1, 1), V(1, 1), by, NULL, __VA_ARGS__)
 
 static void assert_findings(const struct kho_report *report,
 			    const struct expected *expected)
@@ -103,8 +108,7 @@ static void manifests(void **state)
 		/* the same program */
 		{ .from = { { .name = "a", .write = V(1, 1), .read = V(1, 1) } },
 		  .to = { { .name = "a", .write = V(1, 1), .read = V(1, 1) } },
-		  .expected = { F("a", KHO_OK, 1, V(1, 1), V(1, 1), NULL,
-				  NULL) } },
+		  .expected = { FINE("a", NULL) } },
 		/* the highest version that both know */
 		{ .from = { { .name = "a", .write = V(2, 5) } },
 		  .to = { { .name = "a", .read = V(1, 3) } },
@@ -132,8 +136,7 @@ static void manifests(void **state)
 				  "update through a program that reads a-v2 "
 				  "and writes a-v4, or build the successor "
 				  "with support for v2"),
-				F("b", KHO_OK, 1, V(1, 1), V(1, 1), NULL,
-				  NULL) } },
+				FINE("b", NULL) } },
 		/* too new for the reader: the way back */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .from = { { .name = "a", .write = V(3, 3) } },
@@ -160,8 +163,7 @@ static void manifests(void **state)
 				  "old writes z v2-v4, new does not know z: "
 				  "build it with z in a version that reads "
 				  "v2-v4"),
-				F("a", KHO_OK, 1, V(1, 1), V(1, 1), NULL,
-				  NULL) } },
+				FINE("a", NULL) } },
 		/* a structure that nobody needs does not count */
 		{ .from = { { .name = "a", .write = V(1, 1) },
 			    { .name = "b", .write = V(1, 1), S },
@@ -170,8 +172,7 @@ static void manifests(void **state)
 			      .deps = { "b" },
 			      S } },
 		  .to = { { .name = "a", .read = V(1, 1) } },
-		  .expected = { F("a", KHO_OK, 1, V(1, 1), V(1, 1), NULL,
-				  NULL) } },
+		  .expected = { FINE("a", NULL) } },
 		/* one that is needed does, by way of another too */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .from = { { .name = "app",
@@ -199,10 +200,7 @@ static void manifests(void **state)
 				  "update through a program that reads bits-v1 "
 				  "and writes bits-v2, or build the successor "
 				  "with support for v1"),
-				F("app", KHO_OK, 1, V(1, 1), V(1, 1), NULL,
-				  NULL),
-				F("log", KHO_OK, 1, V(1, 1), V(1, 1),
-				  NULL, NULL),
+				FINE("app", NULL), FINE("log", NULL),
 				F("table", KHO_OLDER, 1, V(1, 2), V(1, 1),
 				  "app", "new reads only up to v1") } },
 		/* structures in a circle end */
@@ -215,11 +213,8 @@ static void manifests(void **state)
 		  .to = { { .name = "a", .read = V(1, 1) },
 			  { .name = "b", .read = V(1, 1) },
 			  { .name = "c", .read = V(1, 1) } },
-		  .expected = { F("a", KHO_OK, 1, V(1, 1), V(1, 1), NULL, NULL),
-				F("b", KHO_OK, 1, V(1, 1), V(1, 1), "a, c",
-				  NULL),
-				F("c", KHO_OK, 1, V(1, 1), V(1, 1), "b, a",
-				  NULL) } },
+		  .expected = { FINE("a", NULL), FINE("b", "a, c"),
+				FINE("c", "b, a") } },
 		/* the writer does not have what it needs, or only reads it */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .from = { { .name = "a",
@@ -238,8 +233,7 @@ static void manifests(void **state)
 				  "old needs c, but neither it nor its "
 				  "libraries can write it: build it with a "
 				  "version of c that can"),
-				F("a", KHO_OK, 1, V(1, 1), V(1, 1),
-				  NULL, NULL) } },
+				FINE("a", NULL) } },
 		/* other flags do not make it optional */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .from = { { .name = "a",
@@ -430,8 +424,7 @@ static void states(void **state)
 				  NULL, .has = 1),
 				F("kho", KHO_OK, 4, V(4, 4), V(4, 4), "/", NULL,
 				  .has = 4),
-				F("radix", KHO_OK, 1, V(1, 1), V(1, 1),
-				  "kho (/)", NULL, .has = 1) } },
+				FINE("radix", "kho (/)", .has = 1) } },
 		/* writing it is not reading it */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "n", "counter-v1", 0 } },
@@ -487,8 +480,7 @@ static void states(void **state)
 				  "table-v1 and writes table-v2, or build "
 				  "the successor with support for v1",
 				  .has = 1),
-				F("app", KHO_OK, 1, V(1, 1), V(1, 1), "x, y, w",
-				  NULL, .has = 1),
+				FINE("app", "x, y, w", .has = 1),
 				F("table", KHO_OK, 2, V(2, 2), V(2, 3),
 				  "app (y), z", NULL, .has = 2) } },
 		/* both readable: the higher one first */
@@ -657,8 +649,7 @@ static void conversions(void **state)
 		  .writer = { { .name = "counter", .write = V(1, 1) } },
 		  .to = { { .name = "counter", .read = V(1, 1) } },
 		  .pin = { "other", 7 },
-		  .expected = { F("counter", KHO_OK, 1, V(1, 1), V(1, 1), "n",
-				  NULL, .has = 1) } },
+		  .expected = { FINE("counter", "n", .has = 1) } },
 	};
 
 	(void)state;
@@ -680,8 +671,7 @@ static void optional_subtrees(void **state)
 				  "v1; it is optional: --allow-degraded would "
 				  "go on without it",
 				  .has = 1, .optional = true),
-				F("app", KHO_OK, 1, V(1, 1), V(1, 1), "a", NULL,
-				  .has = 1) } },
+				FINE("app", "a", .has = 1) } },
 		/* with it */
 		{ .outcome = KHO_OUTCOME_DEGRADED,
 		  .used = { { "a", "app-v1", 0 },
@@ -694,14 +684,13 @@ static void optional_subtrees(void **state)
 				  "v1; optional: goes on without it and carries "
 				  "it along",
 				  .has = 1, .optional = true),
-				F("app", KHO_OK, 1, V(1, 1), V(1, 1), "a", NULL,
-				  .has = 1) } },
+				FINE("app", "a", .has = 1) } },
 		/* one that is readable is not dropped */
 		{ .used = { { "c", "cache-v1", OPTIONAL } },
 		  .to = { { .name = "cache", .read = V(1, 1) } },
 		  .allow_degraded = true,
-		  .expected = { F("cache", KHO_OK, 1, V(1, 1), V(1, 1), "c",
-				  NULL, .has = 1, .optional = true) } },
+		  .expected = { FINE("cache", "c", .has = 1,
+				     .optional = true) } },
 		/* it goes as a whole, but not with what others have too */
 		{ .outcome = KHO_OUTCOME_DEGRADED,
 		  .used = { { "a", "app-v1;block-v1", 0 },
@@ -725,13 +714,10 @@ static void optional_subtrees(void **state)
 				  "support for v2; optional: goes on without it "
 				  "and carries it along",
 				  .has = 2, .optional = true),
-				F("app", KHO_OK, 1, V(1, 1), V(1, 1), "a",
-				  NULL, .has = 1),
-				F("block", KHO_OK, 1, V(1, 1), V(1, 1),
-				  "app (a), cache (c)", NULL, .has = 1),
-				F("log", KHO_OK, 1, V(1, 1), V(1, 1),
-				  "cache (c)", NULL, .has = 1,
-				  .optional = true) } },
+				FINE("app", "a", .has = 1),
+				FINE("block", "app (a), cache (c)", .has = 1),
+				FINE("log", "cache (c)", .has = 1,
+				     .optional = true) } },
 		/* a part that others need makes it fail for all */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "a", "app-v1;table-v2", 0 },
@@ -749,8 +735,7 @@ static void optional_subtrees(void **state)
 				  "needs table, which cannot be handed over; optional: "
 				  "goes on without it and carries it along",
 				  .has = 1, .optional = true),
-				F("app", KHO_OK, 1, V(1, 1), V(1, 1), "a",
-				  NULL, .has = 1) } },
+				FINE("app", "a", .has = 1) } },
 		/* two of a component: one is dropped, one is read */
 		{ .outcome = KHO_OUTCOME_DEGRADED,
 		  .used = { { "x", "cache-v1;table-v2", OPTIONAL },
@@ -766,11 +751,10 @@ static void optional_subtrees(void **state)
 				  "support for v2; optional: goes on without it "
 				  "and carries it along",
 				  .has = 2, .optional = true),
-				F("cache", KHO_OK, 1, V(1, 1), V(1, 1), "x, y",
-				  NULL, .has = 1, .optional = true),
-				F("table", KHO_OK, 1, V(1, 1), V(1, 1),
-				  "cache (y)", NULL, .has = 1,
-				  .optional = true) } },
+				FINE("cache", "x, y", .has = 1,
+				     .optional = true),
+				FINE("table", "cache (y)", .has = 1,
+				     .optional = true) } },
 		/* in the preflight nothing is written of what is dropped */
 		{ .outcome = KHO_OUTCOME_DEGRADED,
 		  .used = { { "c", "cache-v2", OPTIONAL } },
@@ -794,14 +778,12 @@ static void optional_subtrees(void **state)
 	check_state_cases(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
-#define CARRIED_CACHE                                                                        \
-	{                                                                                    \
-		"cache", KHO_DROPPED, 1, V(1, 1), V(2, 3), "c",                              \
-			"state has cache-v1, v3 reads only v2-v3: update through a program " \
-			"that reads cache-v1 and writes cache-v2, or build the successor "   \
-			"with support for v1; carried along as before",                      \
-			.has = 1, .optional = true                                           \
-	}
+#define CARRIED_CACHE                                                          \
+	F("cache", KHO_DROPPED, 1, V(1, 1), V(2, 3), "c",                      \
+	  "state has cache-v1, v3 reads only v2-v3: update through a program " \
+	  "that reads cache-v1 and writes cache-v2, or build the successor "   \
+	  "with support for v1; carried along as before",                      \
+	  .has = 1, .optional = true)
 
 /* Subtrees that an older program went on without. */
 static void carried_subtrees(void **state)
@@ -883,8 +865,7 @@ static void nameless_subtrees(void **state)
 		  .pin = { "n", 1 },
 		  .expected = { F("n", KHO_UNKNOWN, 0, V(0, 0), V(0, 0), "n",
 				  NAMELESS),
-				F("n", KHO_OK, 1, V(1, 1), V(1, 1), "m", NULL,
-				  .has = 1, .pin = 1) } },
+				FINE("n", "m", .has = 1, .pin = 1) } },
 		/* two are two, and each is judged by itself */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "a-name-that-is-cut-to-what-fits", NULL, 0 },
@@ -932,8 +913,7 @@ static void questions(void **state)
 				  .has = 1),
 				F("app", KHO_OLDER, 1, V(1, 2), V(1, 1), "a",
 				  "v3 reads only up to v1", .has = 2),
-				F("table", KHO_OK, 1, V(1, 1), V(1, 1),
-				  "app (a)", NULL, .has = 1) } },
+				FINE("table", "app (a)", .has = 1) } },
 		/* a refusal is told in its own words */
 		{ .outcome = KHO_OUTCOME_INCOMPATIBLE,
 		  .used = { { "a", "app-v2", 0 } },
@@ -982,8 +962,8 @@ static void questions(void **state)
 		  .writer = { { .name = "cache", .write = V(1, 1) } },
 		  .to = { { .name = "cache", .read = V(1, 1) } },
 		  .asked = { .expected = "", .refuse = "cache-v1" },
-		  .expected = { F("cache", KHO_OK, 1, V(1, 1), V(1, 1), "c",
-				  NULL, .has = 1, .optional = true) } },
+		  .expected = { FINE("cache", "c", .has = 1,
+				     .optional = true) } },
 		/* but the reader has */
 		{ .used = { { "c", "cache-v1", CARRIED } },
 		  .to = { { .name = "cache", .read = V(1, 1) } },

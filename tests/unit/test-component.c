@@ -17,10 +17,10 @@
 #include <kho/compat.h>
 #include <kho/manifest.h>
 
-#define V(a, b)                                                                \
-	{                                                                      \
-		a, b                                                           \
-	}
+/* Versions of clang-format differ. */
+/* clang-format off */
+#define V(a, b) { a, b }
+/* clang-format on */
 
 static int check(uint32_t version, const struct kho_blob *blob,
 		 struct kho_error *why)
@@ -183,6 +183,7 @@ static void assert_aborts(struct kho_component *component, const char *message)
 {
 	char text[512] = "";
 	int fds[2], status;
+	size_t len = 0;
 	ssize_t n;
 	pid_t child;
 
@@ -195,7 +196,8 @@ static void assert_aborts(struct kho_component *component, const char *message)
 		_exit(0);
 	}
 	close(fds[1]);
-	n = read(fds[0], text, sizeof(text) - 1);
+	while ((n = read(fds[0], text + len, sizeof(text) - 1 - len)) > 0)
+		len += (size_t)n;
 	close(fds[0]);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(n >= 0);

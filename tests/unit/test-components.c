@@ -18,10 +18,10 @@
 
 #include <kho/compat.h>
 
-#define V(a, b)                                                                \
-	{                                                                      \
-		a, b                                                           \
-	}
+/* Versions of clang-format differ. */
+/* clang-format off */
+#define V(a, b) { a, b }
+/* clang-format on */
 
 #define FAMILY 6
 static const struct family {

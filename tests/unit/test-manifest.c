@@ -23,10 +23,10 @@
 #include "files/libpath.h"
 #include "files/manifest.h"
 
-#define V(a, b)                                                                \
-	{                                                                      \
-		a, b                                                           \
-	}
+/* Versions of clang-format differ. */
+/* clang-format off */
+#define V(a, b) { a, b }
+/* clang-format on */
 
 static int check(uint32_t version, const struct kho_blob *blob,
 		 struct kho_error *why)
@@ -280,10 +280,10 @@ struct patch {
 	uint64_t value;
 };
 
-#define P(field, v)                                                            \
-	{                                                                      \
-		AT(field), sizeof(((struct image *)0)->field), v               \
-	}
+/* Versions of clang-format differ. */
+/* clang-format off */
+#define P(field, v) { AT(field), sizeof(((struct image *)0)->field), v }
+/* clang-format on */
 #define NOTE0 "prog: note at offset 0xe8: "
 #define DAMAGED "prog: damaged or truncated ELF file: "
 
@@ -704,18 +704,12 @@ static void write_elf(const char *name, const char *component, uint32_t version,
 	write_file(name, &image, sizeof(image));
 }
 
-#define NEEDED(name)                                                           \
-	{                                                                      \
-		DT_NEEDED, name                                                \
-	}
-#define RPATH(path)                                                            \
-	{                                                                      \
-		DT_RPATH, path                                                 \
-	}
-#define RUNPATH(path)                                                          \
-	{                                                                      \
-		DT_RUNPATH, path                                               \
-	}
+/* Versions of clang-format differ. */
+/* clang-format off */
+#define NEEDED(name) { DT_NEEDED, name }
+#define RPATH(path) { DT_RPATH, path }
+#define RUNPATH(path) { DT_RUNPATH, path }
+/* clang-format on */
 #define DYN(...)                                                               \
 	(const struct dyn[])                                                   \
 	{                                                                      \

@@ -75,8 +75,8 @@ static int still_serving(struct old *old)
 static void old_program(const char *path, const char *mode, int refuse, int out,
 			int results)
 {
-	char *argv[] = { (char *)(uintptr_t) "successor",
-			 (char *)(uintptr_t)mode, NULL };
+	char name[] = "successor";
+	char *argv[] = { name, (char *)(uintptr_t)mode, NULL };
 	struct old old = { .number = NULL, .refuse = refuse };
 	struct kho_attach_opts attach = { .freeze = freeze,
 					  .unfreeze = unfreeze,

@@ -482,7 +482,7 @@ static void test_set_many(void **state)
 	step_through(&arena, &before, &after, set_many);
 }
 
-static void delete (struct arena *arena)
+static void delete_one(struct arena *arena)
 {
 	table_delete(&arena->table, key_of(9));
 }
@@ -496,7 +496,7 @@ static void test_delete(void **state)
 	create(&arena, &before, KVTABLE_VERSION);
 	after = before;
 	after.len[9] = 0;
-	step_through(&arena, &before, &after, delete);
+	step_through(&arena, &before, &after, delete_one);
 }
 
 static void delete_big(struct arena *arena)
