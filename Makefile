@@ -7,7 +7,7 @@ DESTDIR ?=
 FUZZ_SECONDS ?= 30
 export DESTDIR FUZZ_SECONDS
 
-.PHONY: all demo check check-gcc check-clang check-asan check-tsan check-vm bench fuzz \
+.PHONY: all demo check check-gcc check-clang check-asan check-tsan check-vm check-debian13 bench fuzz \
 	install format clean help
 
 all:
@@ -32,6 +32,9 @@ check-vm:
 	@scripts/build gcc
 	@scripts/vm-kernel
 	@meson test -C build/gcc --no-rebuild --suite vm --print-errorlogs
+
+check-debian13:
+	@scripts/debian13
 
 bench:
 	@scripts/setup --check build demo
@@ -62,6 +65,7 @@ help:
 	@echo 'make check     all tests: gcc, clang, ASan+UBSan, TSan (installs what is missing)'
 	@echo 'make check-X   the tests of one build: gcc, clang, asan, tsan'
 	@echo 'make check-vm  the tests with real kernels in QEMU (compiles kernels if there are none)'
+	@echo 'make check-debian13  make check in a chroot with Debian 13 (needs root)'
 	@echo 'make bench     a release build and its benchmarks'
 	@echo 'make fuzz      each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make install   a release build into PREFIX ($(PREFIX)), below DESTDIR'
