@@ -6,19 +6,24 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <string.h>
+#include <sys/random.h>
 
 static uint64_t seed_state;
 
-/* To stderr: TAP begins with its version. Call it first in main(); KHO_TEST_SEED repeats an earlier run. */
+/*
+ * Call it first in main(). The seed is always the same, but for what
+ * KHO_TEST_SEED says: a number, or "random". To stderr, for TAP begins with its
+ * version.
+ */
 static inline void seed_init(void)
 {
 	const char *given = getenv("KHO_TEST_SEED");
-	struct timespec ts;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
-	seed_state = given ? strtoull(given, NULL, 0) :
-			     (uint64_t)ts.tv_nsec << 20 ^ (uint64_t)ts.tv_sec;
+	seed_state = given ? strtoull(given, NULL, 0) : 1;
+	if (given && !strcmp(given, "random") &&
+	    getrandom(&seed_state, sizeof(seed_state), 0) < 0)
+		abort();
 	fprintf(stderr, "KHO_TEST_SEED=%#llx\n",
 		(unsigned long long)seed_state);
 }

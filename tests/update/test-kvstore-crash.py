@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 """kill -9 of kvstore at random moments under writes:
 test-kvstore-crash.py KHO KVSTORE-V1 KVSTORE-V2 KVSTORE-V3
-SEED repeats a run."""
+KHO_TEST_SEED repeats a run."""
 import contextlib
 import json
 import os

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 """Updates of kvstore under load:
 test-kvstore-update.py KHO SUCCESSOR KVSTORE-V1 KVSTORE-V2 KVSTORE-V3
-KEYS: how many there are (100000). SEED repeats a run."""
+KEYS: how many there are (100000). KHO_TEST_SEED repeats a run."""
 import contextlib
 import ctypes
 import os
