@@ -5,9 +5,10 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 30
+RUNS ?= 20
 export DESTDIR FUZZ_SECONDS
 
-.PHONY: all demo check check-gcc check-clang check-asan check-tsan check-vm check-debian13 bench fuzz \
+.PHONY: all demo check check-quick check-random check-gcc check-clang check-asan check-tsan check-vm check-debian13 bench fuzz \
 	install format clean help
 
 all:
@@ -26,6 +27,17 @@ check:
 check-gcc check-clang check-asan check-tsan:
 	@scripts/setup build demo test
 	@scripts/check $(@:check-%=%)
+
+# While one is editing: the quick tests of one build.
+check-quick:
+	@scripts/setup --check build demo test
+	@scripts/check quick
+
+check-random:
+	@scripts/setup --check build
+	@scripts/build gcc
+	@KHO_TEST_SEED=random meson test -C build/gcc --no-rebuild --suite random \
+		--repeat $(RUNS) --print-errorlogs
 
 check-vm:
 	@scripts/setup build demo test
@@ -63,6 +75,8 @@ help:
 	@echo 'make           compile into build/gcc'
 	@echo 'make demo      see a server being updated under load (installs what is missing)'
 	@echo 'make check     all tests: gcc, clang, ASan+UBSan, TSan (installs what is missing)'
+	@echo 'make check-quick   the quick tests of one build, while editing: a minute'
+	@echo 'make check-random  tests with other random numbers, RUNS ($(RUNS)) times each'
 	@echo 'make check-X   the tests of one build: gcc, clang, asan, tsan'
 	@echo 'make check-vm  the tests with real kernels in QEMU (compiles kernels if there are none)'
 	@echo 'make check-debian13  make check in a chroot with Debian 13 (needs root)'
