@@ -61,8 +61,8 @@ enum kho_builtin {
  *           nor take over anything
  * @cmdline: the command line that a UKI brings along, cut if it is longer;
  *           empty: none
- * @config: a configuration is built into it (CONFIG_IKCONFIG): the next three
- *          are known
+ * @config: a configuration is built into it (CONFIG_IKCONFIG), and none of its
+ *          command line is from a bootconfig: the next three are known
  * @kho_on: KHO is on if the command line does not say
  *          (CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT)
  * @builtin: the command line that is built into it (CONFIG_CMDLINE); empty: none

@@ -26,6 +26,8 @@ static const struct {
 	{ "CONFIG_LIVEUPDATE_MEMFD",
 	  offsetof(struct config, liveupdate_memfd) },
 	{ "CONFIG_CMDLINE_FORCE", offsetof(struct config, cmdline_force) },
+	{ "CONFIG_CMDLINE_FROM_BOOTCONFIG",
+	  offsetof(struct config, cmdline_from_bootconfig) },
 	{ "CONFIG_CMDLINE_FROM_BOOTLOADER",
 	  offsetof(struct config, cmdline_from_bootloader) },
 	{ "CONFIG_CMDLINE_OVERRIDE",

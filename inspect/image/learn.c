@@ -252,7 +252,9 @@ static int conclude(struct image *image, const struct config *config)
 /* What decides together with the command line. */
 static void add_settings(struct kho_image *info, const struct config *config)
 {
-	info->config = config->known;
+	/* A bootconfig's text, which is not known, may say it too. */
+	info->config = config->known &&
+		       config->cmdline_from_bootconfig != OPTION_ON;
 	info->kho_on = config->kexec_handover_enable_default == OPTION_ON;
 	strcpy(info->builtin, config->cmdline);
 	if (config->cmdline_force == OPTION_ON ||

@@ -70,6 +70,7 @@ struct config {
 	enum option liveupdate_memfd;
 	enum option cmdline_force; /* arm64's name of it */
 	enum option cmdline_override;
+	enum option cmdline_from_bootconfig;
 	enum option cmdline_from_bootloader;
 	char cmdline[KHO_CMDLINE_SIZE];
 };

@@ -151,6 +151,10 @@ def command_line():
     done = running.kho('check', 'running', '--append', 'liveupdate=on', unknown,
                        code=2)
     assert done.stdout.startswith('cannot tell: running -> '), done
+    # With consent it goes.
+    loaded = running.load(unknown, '--force', '--cmdline', 'liveupdate=on',
+                          code=0)
+    assert 'forced' in loaded['said'] and 'kho= unknown' in loaded['said']
     # What is not handed over need not be taken over.
     no_luo = Running('kho=on')
     found = no_luo.check(on, '--cmdline', 'quiet', code=0)
@@ -215,6 +219,8 @@ def builtin():
         image = next_kernel('builtin', KEXEC_HANDOVER_ENABLE_DEFAULT='n', **more)
         found = running.check(image, '--cmdline', line, code=code)
         assert found['command line'] == ('ok', read), (more, line, found)
+        shown = running.kho('manifest', image, code=0).stdout
+        assert ('built-in' in shown) == (more.get('CMDLINE', '""') != '""')
         # A manifest stands for the image.
         done = running.kho('manifest', '--json', image, code=0)
         document = put('builtin.json', done.stdout.encode())
@@ -222,6 +228,12 @@ def builtin():
                            document, code=code)
         said = json.loads(done.stdout)['conditions']
         assert {c['name']: c['reason'] for c in said}['command line'] == read
+    # What a bootconfig puts before it is not known.
+    image = next_kernel('builtin', KEXEC_HANDOVER_ENABLE_DEFAULT='y',
+                        CMDLINE_FROM_BOOTCONFIG='y')
+    found = running.check(image, '--cmdline', 'liveupdate=on', code=2)
+    assert 'BOOTCONFIG' in found['kho='][1], found
+    running.check(image, '--cmdline', ON, code=0)
     # As much of it as Linux has room for.
     image = next_kernel('builtin', CMDLINE='"' + 2040 * 'x' + '"')
     found = running.check(image, '--cmdline', ON, code=1)

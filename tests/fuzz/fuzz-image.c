@@ -33,6 +33,8 @@ static void check_image(const struct kho_manifest *manifest)
 	check_text(image->release, sizeof(image->release));
 	check_text(image->missing, sizeof(image->missing));
 	check_text(image->cmdline, sizeof(image->cmdline));
+	check_text(image->builtin, sizeof(image->builtin));
+	CHECK(image->builtin_use <= KHO_BUILTIN_OTHERWISE);
 	CHECK(image->format[0] && image->release[0]);
 	CHECK(!manifest->n == !!image->missing[0]);
 	CHECK(!manifest->n || kho_manifest_find(manifest, "kho"));

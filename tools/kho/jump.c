@@ -257,7 +257,7 @@ static bool judge_kho(const struct kho_image *image, const char *cmdline,
 			  image->kho_on	 ? KHO_CONDITION_OK :
 					   KHO_CONDITION_FAILS,
 		.why = !image->config ?
-			       "whether KHO is on by default cannot be told, as no configuration is built in (CONFIG_IKCONFIG)" :
+			       "whether KHO is on by default cannot be told without a built-in configuration (CONFIG_IKCONFIG), or with CONFIG_CMDLINE_FROM_BOOTCONFIG" :
 		       image->kho_on ?
 			       "on by default (CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT)" :
 			       "KHO is off by default (no CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT)",

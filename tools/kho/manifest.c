@@ -95,6 +95,8 @@ static void print_image(const struct kho_image *image)
 		printf(" (%s)", image->format);
 	if (image->cmdline[0])
 		printf("\n  command line: %s", image->cmdline);
+	if (image->builtin[0])
+		printf("\n  built-in command line: %s", image->builtin);
 }
 
 static void print_manifest(const struct kho_manifest *manifest)
