@@ -434,8 +434,8 @@ def gone():
     assert verdicts(diff(ours, less, 0)) == {'block': 'version-changed'}
     # One that is no component has only its version.
     less = copy.deepcopy(ours)
-    by_name(less)['compat'].update(version=1)
-    assert verdicts(diff(ours, less, 1)) == {'compat': 'narrowed'}
+    by_name(less)['memfd'].update(version=1)
+    assert verdicts(diff(ours, less, 1)) == {'memfd': 'narrowed'}
 
 
 def worst_first():

@@ -352,7 +352,7 @@ def hungry():
                            capture_output=True, check=True).stdout, 'memory')
     # A window of 256 MiB.
     data = b'\x28\xb5\x2f\xfd\0\x90' + struct.pack('<I', 1 << 3 | 1)[:3] + b'a'
-    explode(data, 'too much memory')
+    explode(data, "more memory than a kernel's may")
     # As many notes, sections or segments as fit into their fields.
     data = bytearray(KERNEL)
     struct.pack_into('<H', data, 60, 0xfeff)
