@@ -7,7 +7,6 @@
 #include <kho/compat.h>
 #include <kho/pages.h>
 
-#include "arena/arena.h"
 #include "data/kmalloc/private.h"
 
 KHO_COMPONENT(kmalloc, .write = { 1, KHO_KMALLOC_VERSION },
@@ -71,23 +70,8 @@ int kho_kmem_create(struct kho *kho, struct kho_kmem **result)
 	head->slabs = link_make(0);
 	kmem->head = head;
 	kmem->phys = kho_phys(kho, head);
-	kmem->writable = true;
 	*result = kmem;
 	return 0;
-}
-
-/*
- * May the arena be written to? Preserving what is preserved fails either way,
- * but says which.
- */
-bool kmem_writable(struct kho_kmem *kmem)
-{
-	if (__atomic_load_n(&kmem->writable, __ATOMIC_RELAXED))
-		return true;
-	if (kho_preserve_folio(kmem->kho, kmem->head) == -EROFS)
-		return false;
-	__atomic_store_n(&kmem->writable, true, __ATOMIC_RELAXED);
-	return true;
 }
 
 static int claim_slab(struct cache_reader *r, uint64_t phys,
@@ -176,7 +160,7 @@ int kho_kmem_destroy(struct kho_kmem *kmem)
 
 	if (!kmem)
 		return 0;
-	if (!kmem_writable(kmem))
+	if (!kho_writable(kmem->kho))
 		return -EROFS;
 	/* Empty before the first slab goes. */
 	__atomic_store_n(&kmem->head->slabs, link_make(0), __ATOMIC_RELEASE);

@@ -102,7 +102,7 @@ void *kho_kmalloc(struct kho_kmem *kmem, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	if (!kmem_writable(kmem)) {
+	if (!kho_writable(kmem->kho)) {
 		errno = EROFS;
 		return NULL;
 	}
@@ -122,7 +122,7 @@ int kho_kfree(struct kho_kmem *kmem, void *object)
 
 	if (!object)
 		return 0;
-	if (!kmem_writable(kmem))
+	if (!kho_writable(kmem->kho))
 		return -EROFS;
 	phys = kho_phys(kmem->kho, object);
 	slab = slab_lock(kmem, phys);
@@ -230,7 +230,7 @@ int64_t kho_kmem_sweep(struct kho_kmem *kmem,
 {
 	struct sweep sweep = { kmem, reachable, arg, 0 };
 
-	if (!kmem_writable(kmem))
+	if (!kho_writable(kmem->kho))
 		return -EROFS;
 	kho_kmem_walk(kmem, sweep_object, &sweep);
 	return sweep.freed;

@@ -26,6 +26,7 @@
 #include <kho/abi/kmalloc.h>
 #include <kho/kmalloc.h>
 
+#include "arena/arena.h"
 #include "base/crc32c.h"
 #include "base/reader.h"
 
@@ -157,7 +158,6 @@ struct kho_kmem {
 	uint64_t phys;
 	unsigned int slab_shift;
 	size_t max_size;
-	bool writable; /* atomic */
 	struct slab **table; /* atomic, by phys >> slab_shift */
 	size_t table_len;
 	size_t table_used; /* atomic, grows only */
@@ -167,9 +167,6 @@ struct kho_kmem {
 	unsigned int n_classes;
 	struct size_class classes[CLASSES_MAX];
 };
-
-/* cache.c */
-bool kmem_writable(struct kho_kmem *kmem);
 
 /* slab.c */
 unsigned int kmem_class_index(size_t size);
