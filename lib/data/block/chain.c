@@ -104,15 +104,18 @@ static uint64_t load_count(const struct kho_blocks *b)
 	return __atomic_load_n(&b->count, __ATOMIC_ACQUIRE);
 }
 
-/* At least as many as the count that was loaded before needs. */
+/*
+ * At least as many as the count that was loaded before needs, and maybe more:
+ * whoever sees a block sees its slot and the segment that it is in.
+ */
 static uint64_t load_blocks(const struct kho_blocks *b)
 {
-	return __atomic_load_n(&b->blocks, __ATOMIC_RELAXED);
+	return __atomic_load_n(&b->blocks, __ATOMIC_ACQUIRE);
 }
 
 static void set_length(struct kho_blocks *b, uint64_t blocks, uint64_t count)
 {
-	__atomic_store_n(&b->blocks, blocks, __ATOMIC_RELAXED);
+	__atomic_store_n(&b->blocks, blocks, __ATOMIC_RELEASE);
 	__atomic_store_n(&b->count, count, __ATOMIC_RELEASE);
 }
 
