@@ -338,16 +338,19 @@ static int fill_entry(struct kho *kho, struct tree_entry *e, const char *name,
  */
 static int publish_owned(struct kho *kho, const struct tree_entry *e, size_t n)
 {
-	uint32_t old = versions_get(kho, e->component);
 	struct kho_composite composite;
-	int err = kho_composite_parse(e->compatible, &composite, NULL);
+	struct versions before;
+	int err = versions_save(kho, &before);
 
+	if (!err)
+		err = kho_composite_parse(e->compatible, &composite, NULL);
 	if (!err)
 		err = learn_versions(kho, &composite);
 	if (!err)
 		err = publish(kho, kho->tree->entries, n);
-	if (err)
-		versions_set(kho, e->component, old);
+	if (err && before.list)
+		versions_swap(kho, &before);
+	free(before.list);
 	return err;
 }
 

@@ -10,6 +10,7 @@
 #include <kho/tree.h>
 
 #include "arena.h"
+#include "arena/arena.h"
 
 #define MIB (1ul << 20)
 
@@ -227,6 +228,40 @@ static void no_memory(void **state)
 	close(fd);
 }
 
+/* A subtree that there was no memory for has let nothing be written. */
+static void no_memory_to_publish(void **state)
+{
+	struct kho_attach_opts opts = { .max_size = 2 * MIB, .err = &err };
+	int fd = make_memfd();
+	struct kho *kho;
+	void *page, *blob;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts), 0);
+	add(kho, "t", &table_component, 1);
+	blob = kho_alloc_preserve(kho, 1);
+	while ((page = kho_alloc_preserve(kho, 1)))
+		;
+	n = kho->versions.n;
+	assert_int_equal(n, 2);
+	assert_int_equal(kho_add_subtree(kho, "u", &users_component, 2, blob,
+					 1),
+			 -ENOSPC);
+	assert_int_equal(kho_add_subtree(kho, "a", &photos_component, 0, blob,
+					 1),
+			 -ENOSPC);
+	assert_int_equal(kho_replace_subtree(kho, "t", &table_component, 2,
+					     blob, 1),
+			 -ENOSPC);
+	assert_int_equal(kho->versions.n, n);
+	assert_int_equal(kho_version(kho, &users_component), 4);
+	assert_int_equal(kho_version(kho, &table_component), 1);
+	assert_compatible(fd, "t", "table-v1;bits-v3");
+	kho_close(kho);
+	close(fd);
+}
+
 static int make_photos(void)
 {
 	int fd = make_memfd();
@@ -409,6 +444,7 @@ int main(void)
 		cmocka_unit_test(bad_versions),
 		cmocka_unit_test(learned_from_the_state),
 		cmocka_unit_test(no_memory),
+		cmocka_unit_test(no_memory_to_publish),
 		cmocka_unit_test(looks_first),
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(carries),
