@@ -279,6 +279,7 @@ static int serve(struct server *server, struct kho_error *err)
 	struct epoll_event event = { .events = EPOLLIN,
 				     .data.ptr = server->kho };
 	int fd = kho_poll_fd(server->kho);
+	uint64_t n;
 	int ret;
 
 	table_resume(&server->table);
@@ -293,30 +294,26 @@ static int serve(struct server *server, struct kho_error *err)
 	if (ret)
 		return ret;
 	raise_version(server);
+	n = server->table.root->count;
 	printf("kvstore: version %d, pid %d, generation %" PRIu64 ", %" PRIu64
-	       " keys, port %u\n",
-	       KVSTORE_VERSION, (int)getpid(), kho_generation(server->kho),
-	       server->table.root->count, server->port);
+	       " key%s, port %u\n",
+	       KVSTORE_VERSION, (int)getpid(), kho_generation(server->kho), n,
+	       n == 1 ? "" : "s", server->port);
 	fflush(stdout);
 	return loop(server, err);
 }
 
 static int run(struct server *server, struct kho_error *err)
 {
-	struct kho_report *report = NULL;
 	struct kho_attach_opts opts = {
 		.max_size = server->max_memory,
 		.freeze = freeze,
 		.unfreeze = unfreeze,
 		.arg = server,
 		.err = err,
-		.report = &report,
 	};
 	int ret = kho_attach(&server->kho, &opts);
 
-	if (ret && report)
-		kho_report_print(report, stderr, isatty(2));
-	kho_report_free(report);
 	if (!ret)
 		ret = restore(server, err);
 	if (!ret)

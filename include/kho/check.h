@@ -93,7 +93,7 @@ struct kho_finding {
 	uint32_t pin;
 	bool optional;
 	char needed_by[128];
-	char reason[512];
+	char reason[KHO_ERROR_SIZE];
 };
 
 /**
@@ -110,6 +110,9 @@ enum kho_condition_verdict {
 	KHO_CONDITION_FATAL,
 };
 
+/** kho_condition_name() - "ok", "unknown", "fails" or "fatal". */
+const char *kho_condition_name(enum kho_condition_verdict verdict);
+
 /**
  * struct kho_condition - what decides besides the versions of components
  * @name: what it is about, such as "kho=", a kernel's parameter
@@ -119,7 +122,7 @@ enum kho_condition_verdict {
 struct kho_condition {
 	char name[24];
 	enum kho_condition_verdict verdict;
-	char reason[512];
+	char reason[KHO_ERROR_SIZE];
 };
 
 /**
@@ -235,7 +238,7 @@ const struct kho_finding *kho_report_find(const struct kho_report *report,
  *          that cannot be told
  * @name: what it is about
  * @verdict: is it met
- * @fmt: why, as of printf(); what does not fit is cut
+ * @fmt: why, as of printf(); what does not fit is cut behind a word
  *
  * Return: 0; -ENOMEM.
  */
@@ -244,10 +247,13 @@ int kho_report_add(struct kho_report *report, const char *name,
 	__attribute__((format(printf, 4, 5)));
 
 /**
- * kho_report_print() - write a report for people
+ * kho_report_print() - say what came out, and what is wrong with whom
  * @report: what to write
  * @out: where to
  * @color: with terminal colours
+ *
+ * A line for the outcome and one for each condition that is not met and each
+ * component that is not KHO_OK, broken between words where @out is a terminal.
  */
 void kho_report_print(const struct kho_report *report, FILE *out, bool color);
 
@@ -265,7 +271,7 @@ char *kho_report_json(const struct kho_report *report);
  * kho_report_summary() - what fails of a report, in one line
  * @report: what to write
  * @buf: where to
- * @size: bytes at @buf; a longer text is cut
+ * @size: bytes at @buf; a longer text is cut behind a word, and ends with "..."
  */
 void kho_report_summary(const struct kho_report *report, char *buf,
 			size_t size);

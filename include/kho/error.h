@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 /** KHO_ERROR_SIZE - bytes of an error's text, its NUL included. */
-#define KHO_ERROR_SIZE 512
+#define KHO_ERROR_SIZE 1024
 
 /**
  * struct kho_error - why something failed
@@ -32,7 +32,7 @@ struct kho_error {
  * @code: negative errno
  * @fmt: printf format of one line, without "kho:" and newline
  *
- * A text that does not fit is cut. Thread-safe for distinct @err.
+ * A text that does not fit is cut behind a word, and ends with "...". Thread-safe for distinct @err.
  *
  * Return: @code, so that ``return kho_fail(err, -EINVAL, ...)`` works.
  */

@@ -117,8 +117,6 @@ int image_add_source(struct image *image, const char *what);
 /* Read bytes that have to be there: 0; -EBADMSG; -EIO. */
 int piece_read(const struct image *image, const struct piece *piece,
 	       uint64_t at, void *buf, size_t len);
-/* Copy @from, of any bytes, as one printable line into @to. */
-void copy_text(char *to, size_t size, const char *from, size_t len);
 
 static inline uint16_t get_u16(const void *bytes)
 {

@@ -5,15 +5,19 @@
 
 #include <kho/error.h>
 
+#include "base/text.h"
+
 int kho_fail(struct kho_error *err, int code, const char *fmt, ...)
 {
 	va_list ap;
+	int len;
 
 	if (!err)
 		return code;
 	err->code = code;
 	va_start(ap, fmt);
-	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	len = vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
+	text_cut(err->text, sizeof(err->text), len < 0 ? 0 : (size_t)len);
 	return code;
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "compat/bundle.h"
 #include "compat/closure.h"
 #include "compat/manifest.h"
@@ -180,7 +181,7 @@ static void needed_by_subtrees(struct kho_report *report,
 	}
 }
 
-/* Add to the finding's reason; a text that does not fit is cut. */
+/* Add to the finding's reason; a text that does not fit is cut behind a word. */
 static void reason(struct kho_finding *f, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -188,10 +189,12 @@ static void reason(struct kho_finding *f, const char *fmt, ...)
 {
 	size_t len = strlen(f->reason);
 	va_list ap;
+	int n;
 
 	va_start(ap, fmt);
-	vsnprintf(f->reason + len, sizeof(f->reason) - len, fmt, ap);
+	n = vsnprintf(f->reason + len, sizeof(f->reason) - len, fmt, ap);
 	va_end(ap);
+	text_cut(f->reason, sizeof(f->reason), n < 0 ? 0 : len + (size_t)n);
 }
 
 /* There is nothing that could be written of it. */
@@ -201,29 +204,29 @@ static void explain_writer(const struct check *check, const struct part *part,
 	const char *name = part->name;
 
 	if (check->missing)
-		reason(f, "%.40s %s: it hands nothing over", check->writer,
+		reason(f, "%s %s: it hands nothing over", check->writer,
 		       check->missing);
 	else if (!part->has && !part->write.max)
 		reason(f,
-		       "%.40s needs %s, but neither it nor its libraries can "
+		       "%s needs %s, but neither it nor its libraries can "
 		       "write it: build it with a version of %s that can",
 		       check->writer, name, name);
 	else if (!part->has)
 		reason(f,
-		       "profile '%.40s' pins %s to v%u, %.40s writes only %s: "
-		       "change the pin, or build %.40s so that it writes v%u",
+		       "profile '%s' pins %s to v%u, %s writes only %s: "
+		       "change the pin, or build %s so that it writes v%u",
 		       check->opts->profile->name, name, part->pin,
 		       check->writer, range_text(&part->write).text,
 		       check->writer, part->pin);
 	else if (part->write.max)
 		reason(f,
-		       "profile '%.40s' pins %s to v%u, the state has v%u, "
-		       "which %.40s can only convert to %s: change the pin",
+		       "profile '%s' pins %s to v%u, the state has v%u, "
+		       "which %s can only convert to %s: change the pin",
 		       check->opts->profile->name, name, part->pin, part->has,
 		       check->writer, range_text(&part->write).text);
 	else
 		reason(f,
-		       "profile '%.40s' pins %s to v%u, the state has v%u, "
+		       "profile '%s' pins %s to v%u, the state has v%u, "
 		       "which nobody converts: change the pin",
 		       check->opts->profile->name, name, part->pin, part->has);
 }
@@ -233,13 +236,13 @@ static void describe_offer(const struct check *check, const struct part *part,
 			   struct kho_finding *f)
 {
 	if (part->pin)
-		reason(f, "profile '%.40s' pins %s to v%u",
+		reason(f, "profile '%s' pins %s to v%u",
 		       check->opts->profile->name, part->name, part->pin);
 	else if (!part->has)
-		reason(f, "%.40s writes %s %s", check->writer, part->name,
+		reason(f, "%s writes %s %s", check->writer, part->name,
 		       range_text(&part->write).text);
 	else if (part->write.max)
-		reason(f, "state has %s-v%u, %.40s can convert it to %s",
+		reason(f, "state has %s-v%u, %s can convert it to %s",
 		       part->name, part->has, check->writer,
 		       range_text(&part->write).text);
 	else
@@ -255,7 +258,7 @@ static void explain_ranges(const struct check *check, const struct part *part,
 	uint32_t best = part->pin ? part->pin : part->offer.best;
 	uint32_t without_pin = negotiate(&unpinned, r);
 
-	reason(f, ", %.40s reads only %s: ", check->reader, range_text(r).text);
+	reason(f, ", %s reads only %s: ", check->reader, range_text(r).text);
 	if (part->pin && without_pin)
 		reason(f,
 		       "change the pin to v%u, or build the successor with "
@@ -269,7 +272,7 @@ static void explain_ranges(const struct check *check, const struct part *part,
 		       best < r->min ? r->min : r->max, best);
 	else
 		reason(f,
-		       "build %.40s so that it also writes v%u, or the "
+		       "build %s so that it also writes v%u, or the "
 		       "successor with support for v%u",
 		       check->writer, r->max,
 		       part->pin ? part->pin : part->write.min);
@@ -295,17 +298,17 @@ static void explain(const struct check *check, const struct part *part,
 	}
 	describe_offer(check, part, f);
 	if (manifest_missing(check->to))
-		reason(f, ", %.40s %s", check->reader,
+		reason(f, ", %s %s", check->reader,
 		       manifest_missing(check->to));
 	else if (f->verdict == KHO_UNKNOWN)
 		reason(f,
-		       ", %.40s does not know %s: build it with %s in a "
+		       ", %s does not know %s: build it with %s in a "
 		       "version that reads %s",
 		       check->reader, name, name,
 		       range_text(&offer->write).text);
 	else if (!f->reader.max)
 		reason(f,
-		       ", %.40s can only write %s: build it with support for "
+		       ", %s can only write %s: build it with support for "
 		       "reading v%u",
 		       check->reader, name, offer->write.max);
 	else
@@ -317,10 +320,10 @@ static void explain_older(const struct check *check, const struct part *part,
 			  struct kho_finding *f)
 {
 	if (part->pin)
-		reason(f, "profile '%.40s' pins it to v%u",
+		reason(f, "profile '%s' pins it to v%u",
 		       check->opts->profile->name, part->pin);
 	else
-		reason(f, "%.40s reads only up to v%u", check->reader,
+		reason(f, "%s reads only up to v%u", check->reader,
 		       f->reader.max);
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/* Reports for people: a table that begins with what fails, one line. */
+/* Reports for people: what fails, and why; the same in one line. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "compat/manifest.h"
 #include "compat/report.h"
 
@@ -39,7 +40,7 @@ const char *kho_outcome_name(enum kho_outcome outcome)
 						   "incompatible";
 }
 
-const char *condition_name(enum kho_condition_verdict verdict)
+const char *kho_condition_name(enum kho_condition_verdict verdict)
 {
 	return verdict == KHO_CONDITION_OK	? "ok" :
 	       verdict == KHO_CONDITION_UNKNOWN ? "unknown" :
@@ -55,6 +56,7 @@ int kho_report_add(struct kho_report *report, const char *name,
 			(report->n_conditions + 1) * sizeof(*more));
 	struct kho_condition *condition;
 	va_list ap;
+	int n;
 
 	if (!more)
 		return -ENOMEM;
@@ -63,8 +65,10 @@ int kho_report_add(struct kho_report *report, const char *name,
 	condition->verdict = verdict;
 	snprintf(condition->name, sizeof(condition->name), "%s", name);
 	va_start(ap, fmt);
-	vsnprintf(condition->reason, sizeof(condition->reason), fmt, ap);
+	n = vsnprintf(condition->reason, sizeof(condition->reason), fmt, ap);
 	va_end(ap);
+	text_cut(condition->reason, sizeof(condition->reason),
+		 n < 0 ? 0 : (size_t)n);
 	if (verdict == KHO_CONDITION_FAILS || verdict == KHO_CONDITION_FATAL)
 		report->outcome = KHO_OUTCOME_INCOMPATIBLE;
 	else if (verdict == KHO_CONDITION_UNKNOWN &&
@@ -103,15 +107,6 @@ void kho_report_free(struct kho_report *report)
 	free(report);
 }
 
-enum { COMPONENT, VERDICT, VERSION, WRITER, READER, NEEDED_BY, N_COLUMNS };
-
-/* A line of the table; pointers into a finding and into the row. */
-struct row {
-	const char *cell[N_COLUMNS];
-	struct range_text writer, reader;
-	char version[28];
-};
-
 struct range_text range_text(const struct kho_range *range)
 {
 	struct range_text range_text = { "-" };
@@ -125,40 +120,6 @@ struct range_text range_text(const struct kho_range *range)
 	return range_text;
 }
 
-static void fill_row(struct row *row, const struct kho_finding *f)
-{
-	if (!f->version)
-		strcpy(row->version, "-");
-	else if (f->has && f->has != f->version)
-		snprintf(row->version, sizeof(row->version), "v%u -> v%u",
-			 f->has, f->version);
-	else
-		snprintf(row->version, sizeof(row->version), "v%u", f->version);
-	row->writer = range_text(&f->writer);
-	row->reader = range_text(&f->reader);
-	row->cell[COMPONENT] = f->name;
-	row->cell[VERDICT] = kho_verdict_name(f->verdict);
-	row->cell[VERSION] = row->version;
-	row->cell[WRITER] = row->writer.text;
-	row->cell[READER] = row->reader.text;
-	row->cell[NEEDED_BY] = f->needed_by;
-}
-
-static const char *verdict_color(enum kho_verdict verdict)
-{
-	switch (verdict) {
-	case KHO_OK:
-		return GREEN;
-	case KHO_OLDER:
-	case KHO_DROPPED:
-		return YELLOW;
-	case KHO_INCOMPATIBLE:
-	case KHO_UNKNOWN:
-		break;
-	}
-	return RED;
-}
-
 static const char *outcome_color(enum kho_outcome outcome)
 {
 	return outcome == KHO_OUTCOME_COMPATIBLE   ? GREEN :
@@ -166,118 +127,30 @@ static const char *outcome_color(enum kho_outcome outcome)
 						     YELLOW;
 }
 
-/* A path or a name may have been chosen to play with the terminal. */
-static void put(const char *text, FILE *out)
-{
-	for (; *text; text++)
-		fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text,
-		      out);
-}
-
-static void print_row(const struct row *row, const int width[N_COLUMNS],
-		      FILE *out, const char *color)
-{
-	int i, last = N_COLUMNS - 1;
-
-	/* No blanks at the end of a line. */
-	while (last && !*row->cell[last])
-		last--;
-	for (i = 0; i <= last; i++) {
-		fputs("  ", out);
-		fputs(i == VERDICT ? color : "", out);
-		put(row->cell[i], out);
-		if (i < last)
-			fprintf(out, "%*s",
-				width[i] - (int)strlen(row->cell[i]), "");
-		fputs(i == VERDICT && *color ? PLAIN : "", out);
-	}
-	fputc('\n', out);
-}
-
-static void print_table(const struct kho_report *report, FILE *out, bool color)
-{
-	static const struct row header = { .cell = { "COMPONENT", "VERDICT",
-						     "VERSION", "WRITER",
-						     "READER", "NEEDED BY" } };
-	struct row row;
-	int width[N_COLUMNS] = { 0 };
-	size_t i;
-	int j;
-
-	for (j = 0; j < N_COLUMNS; j++)
-		width[j] = (int)strlen(header.cell[j]);
-	for (i = 0; i < report->n; i++) {
-		fill_row(&row, &report->findings[i]);
-		for (j = 0; j < N_COLUMNS; j++)
-			if (width[j] < (int)strlen(row.cell[j]))
-				width[j] = (int)strlen(row.cell[j]);
-	}
-	print_row(&header, width, out, "");
-	for (i = 0; i < report->n; i++) {
-		const struct kho_finding *f = &report->findings[i];
-
-		fill_row(&row, f);
-		print_row(&row, width, out,
-			  color ? verdict_color(f->verdict) : "");
-	}
-}
-
-static const char *condition_color(enum kho_condition_verdict verdict)
-{
-	return verdict == KHO_CONDITION_OK	? GREEN :
-	       verdict == KHO_CONDITION_UNKNOWN ? YELLOW :
-						  RED;
-}
-
-/* Why one is not met was said already. */
-static void print_conditions(const struct kho_report *report, FILE *out,
-			     bool color)
-{
-	int width = (int)strlen("CONDITION");
-	size_t i;
-
-	for (i = 0; i < report->n_conditions; i++)
-		if (width < (int)strlen(report->conditions[i].name))
-			width = (int)strlen(report->conditions[i].name);
-	fprintf(out, "\n  %-*s  VERDICT\n", width, "CONDITION");
-	for (i = 0; i < report->n_conditions; i++) {
-		const struct kho_condition *c = &report->conditions[i];
-
-		fprintf(out, "  %-*s  %s%s%s", width, c->name,
-			color ? condition_color(c->verdict) : "",
-			condition_name(c->verdict), color ? PLAIN : "");
-		if (c->verdict == KHO_CONDITION_OK) {
-			fprintf(out, "%*s", (int)strlen("VERDICT"), "");
-			put(c->reason, out);
-		}
-		fputc('\n', out);
-	}
-}
-
 static void print_reason(const char *name, const char *reason, FILE *out)
 {
-	fputs("  ", out);
-	put(name, out);
-	fputs(": ", out);
-	put(reason, out);
-	fputc('\n', out);
+	char *line;
+
+	if (asprintf(&line, "  %s: %s", name, reason) < 0)
+		return;
+	text_print(out, line, 0, 4);
+	free(line);
 }
 
 void kho_report_print(const struct kho_report *report, FILE *out, bool color)
 {
+	const char *outcome = report->outcome == KHO_OUTCOME_UNKNOWN ?
+				      "cannot tell" :
+				      kho_outcome_name(report->outcome);
+	char *line;
 	size_t i;
 
-	if (color)
-		fputs(outcome_color(report->outcome), out);
-	fputs(report->outcome == KHO_OUTCOME_UNKNOWN ?
-		      "cannot tell" :
-		      kho_outcome_name(report->outcome),
-	      out);
-	fputs(color ? PLAIN ": " : ": ", out);
-	put(report->from, out);
-	fputs(" -> ", out);
-	put(report->to, out);
-	fputc('\n', out);
+	fprintf(out, "%s%s%s: ", color ? outcome_color(report->outcome) : "",
+		outcome, color ? PLAIN : "");
+	if (asprintf(&line, "%s -> %s", report->from, report->to) < 0)
+		return;
+	text_print(out, line, (int)strlen(outcome) + 2, 2);
+	free(line);
 	for (i = 0; i < report->n_conditions; i++)
 		if (report->conditions[i].verdict != KHO_CONDITION_OK)
 			print_reason(report->conditions[i].name,
@@ -286,12 +159,6 @@ void kho_report_print(const struct kho_report *report, FILE *out, bool color)
 		if (report->findings[i].verdict != KHO_OK)
 			print_reason(report->findings[i].name,
 				     report->findings[i].reason, out);
-	if (report->n) {
-		fputc('\n', out);
-		print_table(report, out, color);
-	}
-	if (report->n_conditions)
-		print_conditions(report, out, color);
 }
 
 /* Does it stand in the way, or did it make the outcome a degraded one? */
@@ -316,7 +183,7 @@ void kho_report_summary(const struct kho_report *report, char *buf, size_t size)
 			len += (size_t)snprintf(buf + len, size - len,
 						"%s%s %s (%s)", len ? "; " : "",
 						c->name,
-						condition_name(c->verdict),
+						kho_condition_name(c->verdict),
 						c->reason);
 	}
 	for (i = 0; i < report->n && len < size; i++) {
@@ -330,5 +197,7 @@ void kho_report_summary(const struct kho_report *report, char *buf, size_t size)
 						f->reason);
 	}
 	if (!len)
-		snprintf(buf, size, "%s", kho_outcome_name(report->outcome));
+		len = (size_t)snprintf(buf, size, "%s",
+				       kho_outcome_name(report->outcome));
+	text_cut(buf, size, len);
 }

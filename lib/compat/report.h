@@ -8,9 +8,6 @@
 
 #pragma GCC visibility push(hidden)
 
-/* "ok", "unknown", "fails" or "fatal". */
-const char *condition_name(enum kho_condition_verdict verdict);
-
 /* "v1-v3", "v2", or "-" for no version. */
 struct range_text {
 	char text[28];

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "files/json.h"
 
 /* Far more than any real document has. */
@@ -71,65 +72,48 @@ void json_set_range(json_object **object, const char *key,
 	json_set(object, key, value);
 }
 
-/* Bytes of the UTF-8 character that @text begins with; 0 when it is none. */
-static size_t utf8_length(const char *text, size_t len)
+/* JSON escapes only the first rank of control characters by itself. */
+static void escape_controls(FILE *out, const char *text)
 {
-	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	const unsigned char *t = (const unsigned char *)text;
-	uint32_t c = t[0];
-	size_t i, n = c < 0x80		     ? 1 :
-		      c >= 0xc0 && c <= 0xdf ? 2 :
-		      c >= 0xe0 && c <= 0xef ? 3 :
-		      c >= 0xf0 && c <= 0xf7 ? 4 :
-					       0;
+	for (; *text; text++) {
+		const unsigned char *c = (const unsigned char *)text;
 
-	if (n < 2 || n > len)
-		return n > len ? 0 : n;
-	c &= 0x7fu >> n;
-	for (i = 1; i < n; i++) {
-		if ((t[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (t[i] & 0x3f);
+		if (*c == 0x7f)
+			fputs("\\u007f", out);
+		else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+			fprintf(out, "\\u00%02x", *(unsigned char *)++text);
+		else
+			putc(*c, out);
 	}
-	if (c < lowest[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-		return 0;
-	return n;
 }
 
-/* A copy with U+FFFD for each byte that is not UTF-8, such as in a path. */
-static char *to_utf8(const char *text)
+char *json_text(json_object *object, int flags)
 {
-	size_t len = strlen(text), n, out = 0;
-	char *copy = malloc(3 * len + 1);
+	const char *text = NULL;
+	char *clean, *escaped = NULL;
+	size_t size;
+	FILE *out;
 
-	for (; copy && len; text += n, len -= n) {
-		n = utf8_length(text, len);
-		if (n) {
-			memcpy(copy + out, text, n);
-			out += n;
-		} else {
-			memcpy(copy + out, "\xef\xbf\xbd", 3);
-			out += 3;
-			n = 1;
+	if (object)
+		text = json_object_to_json_string_ext(
+			object, flags | JSON_C_TO_STRING_NOSLASHESCAPE);
+	clean = text ? text_to_utf8(text) : NULL;
+	json_object_put(object);
+	out = clean ? open_memstream(&escaped, &size) : NULL;
+	if (out) {
+		escape_controls(out, clean);
+		if (fclose(out)) {
+			free(escaped);
+			escaped = NULL;
 		}
 	}
-	if (copy)
-		copy[out] = '\0';
-	return copy;
+	free(clean);
+	return escaped;
 }
 
 char *json_finish(json_object *object)
 {
-	const char *text = NULL;
-	char *copy;
-
-	if (object)
-		text = json_object_to_json_string_ext(
-			object, JSON_C_TO_STRING_PRETTY |
-					JSON_C_TO_STRING_NOSLASHESCAPE);
-	copy = text ? to_utf8(text) : NULL;
-	json_object_put(object);
-	return copy;
+	return json_text(object, JSON_C_TO_STRING_PRETTY);
 }
 
 /*
@@ -141,13 +125,30 @@ static int no_memory(struct kho_error *err)
 	return kho_fail(err, -ENOMEM, "out of memory");
 }
 
-bool json_begins(const char *text, size_t len)
+static bool begins(const char *text, size_t len)
 {
 	size_t i = 0;
 
 	while (i < len && strchr(" \t\r\n", text[i]) && text[i])
 		i++;
 	return i < len && text[i] == '{';
+}
+
+/* What text editors put before a text, and JSON does not have; or NULL. */
+static const char *mark_of(const char *text, size_t len)
+{
+	if (len > 3 && !memcmp(text, "\xef\xbb\xbf", 3) &&
+	    begins(text + 3, len - 3))
+		return "a byte order mark";
+	if (len > 3 &&
+	    (!memcmp(text, "\xff\xfe{", 4) || !memcmp(text, "\xfe\xff\0{", 4)))
+		return "the byte order mark of UTF-16";
+	return NULL;
+}
+
+bool json_begins(const char *text, size_t len)
+{
+	return begins(text, len) || mark_of(text, len);
 }
 
 int json_read_file(int fd, const char *path, char **text, size_t *len,
@@ -447,7 +448,12 @@ int json_parse_strict(const char *text, size_t len, const char *where,
 				"%s: has more than %u MiB: JSON that large is "
 				"not read",
 				where, JSON_MAX_SIZE >> 20);
-	if (!json_begins(text, len))
+	if (mark_of(text, len))
+		return kho_fail(err, -EBADMSG,
+				"%s: begins with %s, which is no JSON: save it "
+				"as UTF-8 without one",
+				where, mark_of(text, len));
+	if (!begins(text, len))
 		return kho_fail(err, -EBADMSG,
 				"%s: not a JSON object, which begins with '{'",
 				where);

@@ -25,9 +25,15 @@ void json_set_range(struct json_object **object, const char *key,
 void json_push(struct json_object **array, struct json_object *value);
 /*
  * The object as a string to free(), and put it; NULL when out of memory. What
- * is not UTF-8 in it becomes U+FFFD.
+ * is not UTF-8 in it becomes U+FFFD. @flags: JSON_C_TO_STRING_*
  */
+char *json_text(struct json_object *object, int flags);
+/* The same, for people to read. */
 char *json_finish(struct json_object *object);
+
+/* A kho-report, see kho_report_json(). */
+struct kho_report;
+struct json_object *report_to_json(const struct kho_report *report);
 
 /* Reading: every byte is hostile */
 

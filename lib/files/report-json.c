@@ -40,12 +40,12 @@ static json_object *condition_json(const struct kho_condition *c)
 
 	json_set(&object, "name", json_object_new_string(c->name));
 	json_set(&object, "verdict",
-		 json_object_new_string(condition_name(c->verdict)));
+		 json_object_new_string(kho_condition_name(c->verdict)));
 	json_set(&object, "reason", json_object_new_string(c->reason));
 	return object;
 }
 
-char *kho_report_json(const struct kho_report *report)
+json_object *report_to_json(const struct kho_report *report)
 {
 	json_object *object = json_object_new_object();
 	json_object *components = json_object_new_array();
@@ -67,5 +67,10 @@ char *kho_report_json(const struct kho_report *report)
 	json_set(&object, "to", json_object_new_string(report->to));
 	json_set(&object, "components", components);
 	json_set(&object, "conditions", conditions);
-	return json_finish(object);
+	return object;
+}
+
+char *kho_report_json(const struct kho_report *report)
+{
+	return json_finish(report_to_json(report));
 }

@@ -20,6 +20,7 @@
 #include <kho/manifest.h>
 #include <kho/pages.h>
 
+#include "base/text.h"
 #include "handover/private.h"
 
 static uint64_t default_max_size(void)
@@ -78,7 +79,7 @@ static int check_upfront(struct kho *kho, struct upfront *upfront,
 		.ask = ask_component,
 		.arg = upfront,
 	};
-	char from[64], summary[KHO_ERROR_SIZE / 2];
+	char from[64], summary[3 * KHO_ERROR_SIZE / 4];
 	struct kho_manifest *self;
 	int ret;
 
@@ -335,9 +336,11 @@ static void fix_comm(void)
 static void complain(const struct kho_error *err,
 		     const struct kho_report *report)
 {
-	fprintf(stderr, "%s: %s\n", program_invocation_short_name, err->text);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
 	if (report)
 		kho_report_print(report, stderr, false);
+	else
+		text_print(stderr, err->text, 0, 2);
 }
 
 /* Whoever started this program may have given it. */

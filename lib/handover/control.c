@@ -17,6 +17,7 @@
 #include <kho/suspend.h>
 #include <kho/update.h>
 
+#include "files/json.h"
 #include "handover/private.h"
 
 /* A manifest can be in it. */
@@ -147,12 +148,7 @@ static int read_opts(struct json_object *request, struct kho_update_opts *opts,
 
 static void add_report(struct json_object *answer, struct kho_report *report)
 {
-	char *json = kho_report_json(report);
-
-	if (json)
-		json_object_object_add(answer, "report",
-				       json_tokener_parse(json));
-	free(json);
+	json_object_object_add(answer, "report", report_to_json(report));
 	kho_report_free(report);
 }
 

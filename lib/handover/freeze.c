@@ -135,7 +135,7 @@ static const char *doing(const struct negotiation *n)
 int negotiation_preflight(struct kho *kho, struct negotiation *n,
 			  struct kho_report **report, struct kho_error *err)
 {
-	char summary[KHO_ERROR_SIZE / 2];
+	char summary[3 * KHO_ERROR_SIZE / 4];
 	int ret = preflight(kho, n->to, n->through, n->opts, report, err);
 
 	if (ret)
@@ -309,7 +309,7 @@ static int finish(struct kho *kho, struct negotiation *n, struct kho_error *err)
 {
 	const struct kho_check_opts how = { .allow_degraded = true };
 	struct kho_report *report = NULL;
-	char summary[KHO_ERROR_SIZE / 2];
+	char summary[3 * KHO_ERROR_SIZE / 4];
 	int ret = convert(kho, n->report, err);
 
 	if (ret)

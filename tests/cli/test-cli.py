@@ -810,7 +810,7 @@ def manifests():
         s.number()
     assert re.search('^m\n', kho('manifest', 'm', code=0, cwd=DIR).stdout)
     for target, why in ((f'{DIR}/missing', 'No such file'),
-                        ('nothing', 'neither a file nor a service'),
+                        ('nothing', 'neither a file, nor a program in PATH'),
                         (DIR, 'directory'), ('/bin/true', 'manifest'),
                         (file('notelf', b'hello'), 'ELF'),
                         (file('nothing-in-it'), 'ELF')):

@@ -1066,7 +1066,7 @@ static int refuse_at_length(const char *name, uint32_t version, void *arg,
 	return kho_fail(why, -EBUSY, "%s", text);
 }
 
-/* Of two programs too; a text of any length is kept whole. */
+/* Of two programs too; a text of any length is kept as far as there is room. */
 static void refusals(void **state)
 {
 	static const struct kho_component_desc descs[MAX] = {
@@ -1076,7 +1076,7 @@ static void refusals(void **state)
 	struct kho_manifest_entry entries[MAX];
 	struct kho_manifest self = program("a", descs, entries);
 	struct kho_report *report;
-	size_t i;
+	size_t i, length;
 
 	(void)state;
 	assert_int_equal(kho_check_manifests(&self, &self, &opts, &report), 0);
@@ -1090,10 +1090,11 @@ static void refusals(void **state)
 	opts.allow_degraded = true;
 	assert_int_equal(kho_check_manifests(&self, &self, &opts, &report), 0);
 	assert_outcome(report, KHO_OUTCOME_DEGRADED);
-	assert_int_equal(strlen(report->findings[0].reason),
-			 KHO_ERROR_SIZE - 1);
-	for (i = 0; i < KHO_ERROR_SIZE - 1; i++)
+	length = strlen(report->findings[0].reason);
+	assert_int_equal(length, KHO_ERROR_SIZE - 1);
+	for (i = 0; i < length - strlen(" ..."); i++)
 		assert_int_equal(report->findings[0].reason[i], 'x');
+	assert_string_equal(report->findings[0].reason + i, " ...");
 	kho_report_free(report);
 }
 
@@ -1143,11 +1144,10 @@ static void many_owners(void **state)
 	kho_report_free(report);
 }
 
-/* The longest names there are: the names are cut, and there is room for all. */
+/* The longest names there are: there is room for all of them. */
 static void long_names(void **state)
 {
-	static const char target[] =
-		"/a-program-with-a-name-of-more-than-forty-characters-in-it";
+	char target[256 + sizeof(" writes abcdefghijklmnopqrstuvw")] = "/";
 	static const struct kho_component_desc from_desc[MAX] = {
 		{ .name = "abcdefghijklmnopqrstuvw",
 		  .write = V(4000000000, 4000000001),
@@ -1163,10 +1163,11 @@ static void long_names(void **state)
 	struct kho_report *report;
 
 	(void)state;
+	memset(target + 1, 'n', 255);
 	assert_int_equal(kho_check_manifests(&from, &to, NULL, &report), 0);
-	assert_memory_equal(report->findings[0].reason,
-			    "a-program-with-a-name-of-more-than-forty writes",
-			    47);
+	strcat(target, " writes abcdefghijklmnopqrstuvw");
+	assert_memory_equal(report->findings[0].reason, target + 1,
+			    strlen(target + 1));
 	assert_non_null(strstr(report->findings[0].reason,
 			       "build the successor with support for "
 			       "v4000000001; it is optional: --allow-degraded "
@@ -1223,67 +1224,30 @@ static void print(void **state)
 		.from = (char *)"a\033[m",
 		.to = (char *)"b\n",
 	};
-	struct kho_finding finding = {
-		.name = "app",
-		.version = 4294967294,
-		.has = 4294967295,
-		.writer = V(4294967294, 4294967295),
-		.reader = V(4294967293, 4294967294),
-	};
-	const struct kho_report converted = {
-		.from = (char *)"a",
-		.to = (char *)"b",
-		.n = 1,
-		.findings = &finding,
-	};
 	struct kho_report *report = example(false, 4);
 	char *text = printed(report, false);
 
 	(void)state;
-	assert_string_equal(text,
-			    "incompatible: ./v1 -> ./v3\n"
-			    "  gone: " REFUSED "\n"
-			    "  table: " TABLE "\n"
-			    "\n"
-			    "  COMPONENT  VERDICT       VERSION  WRITER  READER  NEEDED BY\n"
-			    "  gone       unknown       -        v1      -\n"
-			    "  table      incompatible  -        v2-v3   v4      app\n"
-			    "  app        ok            v2       v1-v2   v1-v10\n");
+	assert_string_equal(text, "incompatible: ./v1 -> ./v3\n"
+				  "  gone: " REFUSED "\n"
+				  "  table: " TABLE "\n");
 	free(text);
 	text = printed(report, true);
 	assert_non_null(strstr(text, "\033[1;31mincompatible\033[0m: ./v1"));
-	assert_non_null(strstr(text, "  \033[1;31munknown     \033[0m  -  "));
-	assert_non_null(strstr(text, "  \033[32mok          \033[0m  v2  "));
 	free(text);
 	kho_report_free(report);
 
 	report = example(true, 2);
 	text = printed(report, false);
-	assert_string_equal(text,
-			    "degraded: ./v1 -> ./v3\n"
-			    "  gone: " DROPPED "\n"
-			    "  table: v3 reads only up to v2\n"
-			    "\n"
-			    "  COMPONENT  VERDICT  VERSION  WRITER  READER  NEEDED BY\n"
-			    "  gone       dropped  -        v1      -\n"
-			    "  app        ok       v2       v1-v2   v1-v10\n"
-			    "  table      older    v2       v2-v3   v2      app\n");
+	assert_string_equal(text, "degraded: ./v1 -> ./v3\n"
+				  "  gone: " DROPPED "\n"
+				  "  table: v3 reads only up to v2\n");
 	free(text);
 	text = printed(report, true);
 	assert_non_null(strstr(text, "\033[33mdegraded\033[0m: ./v1"));
-	assert_non_null(strstr(text, "  \033[33mdropped\033[0m  -  "));
-	assert_non_null(strstr(text, "  \033[33molder  \033[0m  v2  "));
 	free(text);
 	kho_report_free(report);
 
-	text = printed(&converted, false);
-	assert_string_equal(
-		text,
-		"compatible: a -> b\n"
-		"\n"
-		"  COMPONENT  VERDICT  VERSION                     WRITER                   READER                   NEEDED BY\n"
-		"  app        ok       v4294967295 -> v4294967294  v4294967294-v4294967295  v4294967293-v4294967294\n");
-	free(text);
 	text = printed(&empty, true);
 	assert_string_equal(text, "\033[32mcompatible\033[0m: a?[m -> b?\n");
 	free(text);
@@ -1308,8 +1272,7 @@ static void summary(void **state)
 	(void)state;
 	assert_summary(report, all);
 	kho_report_summary(report, cut, sizeof(cut));
-	assert_memory_equal(cut, all, sizeof(cut) - 1);
-	assert_int_equal(cut[sizeof(cut) - 1], '\0');
+	assert_string_equal(cut, "gone unknown ...");
 	kho_report_free(report);
 
 	/* what is dropped is worth telling only when nothing is worse */
@@ -1365,12 +1328,9 @@ static void conditions(void **state)
 	out = open_memstream(&text, &size);
 	kho_report_print(report, out, false);
 	fclose(out);
-	/* What fails comes first, and its reason only once. */
-	assert_true(strstr(text, "\n  c: off\n") < strstr(text, "COMPONENT"));
-	assert_ptr_equal(strstr(strstr(text, "COMPONENT"), "off"), NULL);
-	assert_non_null(strstr(text, "\n\n  CONDITION  VERDICT\n"
-				     "  a=         ok       on\n"
-				     "  b          unknown\n"));
+	/* What fails, and nothing else. */
+	assert_non_null(strstr(text, "\n  c: off\n"));
+	assert_null(strstr(text, "a="));
 	free(text);
 	kho_report_free(report);
 }

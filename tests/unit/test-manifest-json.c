@@ -295,7 +295,10 @@ static void bad_text(void **state)
 		{ "null", not_object, 0 },
 		{ "[1]", not_object, 0 },
 		{ "\"{\"", not_object, 0 },
-		{ "\xef\xbb\xbf{}", not_object, 0 },
+		{ "\xef\xbb\xbf{}",
+		  "F: begins with a byte order mark, which is no JSON: save it "
+		  "as UTF-8 without one",
+		  0 },
 		{ "{", "F: line 1, column 2: the end is missing", 0 },
 		{ "{\n\n \"a\":\n1", "F: line 4, column 2: the end is missing",
 		  0 },

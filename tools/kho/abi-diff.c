@@ -177,40 +177,28 @@ static const struct abi_format *compare(const struct abi *old,
 static char *reason(const struct finding *finding)
 {
 	const struct abi_format *old = finding->old, *new = finding->new;
-	char *text = NULL;
-	int n = 0;
 
 	switch (finding->verdict) {
 	case LAYOUT_CHANGED:
-		n = new->version ?
-			    asprintf(&text,
-				     "LAYOUT CHANGED WITHOUT A NEW VERSION: "
-				     "both are v%u: raise it in %s",
-				     new->version, new->header) :
-			    asprintf(&text, "LAYOUT CHANGED WITHOUT A NEW "
-					    "VERSION: it has none, and must "
-					    "not change");
-		break;
+		return new->version ?
+			       format("LAYOUT CHANGED WITHOUT A NEW VERSION: both are v%u: raise it in %s",
+				      new->version, new->header) :
+			       format("LAYOUT CHANGED WITHOUT A NEW VERSION: it has none, and must not change");
 	case REMOVED:
-		n = asprintf(&text, "is gone: nobody reads what was written");
-		break;
+		return format("is gone: nobody reads what was written");
 	case NARROWED:
-		n = old->read.max ?
-			    asprintf(&text,
-				     "read %s before, now %s: what is there in "
-				     "another version cannot be read any more",
-				     abi_range_text(&old->read).text,
-				     abi_range_text(&new->read).text) :
-			    asprintf(&text,
-				     "v%u became v%u: versions only grow",
-				     old->version, new->version);
-		break;
+		return old->read.max ?
+			       format("read %s before, now %s: what is there in another version cannot be read any more",
+				      abi_range_text(&old->read).text,
+				      abi_range_text(&new->read).text) :
+			       format("v%u became v%u: versions only grow",
+				      old->version, new->version);
 	case VERSION_CHANGED:
 	case ADDED:
 	case UNCHANGED:
-		return NULL;
+		break;
 	}
-	return must(n < 0 ? NULL : text);
+	return NULL;
 }
 
 /* "old -> new", or once what is the same. */
@@ -222,15 +210,13 @@ static void add_pair(struct table *table, const char *old, const char *new)
 		table_cell(table, NULL, "%s", old);
 }
 
-static void print_findings(const struct finding *findings, size_t n, bool color)
+static void print_findings(const struct finding *findings, size_t n)
 {
-	static const char *const head[] = { "FORMAT", "VERDICT", "VERSION",
-					    "WRITES", "READS" };
+	static const char *const heads[] = { "FORMAT", "VERDICT", "VERSION",
+					     "WRITES", "READS" };
 	static const struct abi_format none;
-	struct table table = { .columns = 5 };
+	struct table table = { .columns = 5, .heads = heads };
 
-	for (size_t i = 0; i < table.columns; i++)
-		table_cell(&table, NULL, "%s", head[i]);
 	for (size_t i = 0; i < n; i++) {
 		const struct finding *f = &findings[i];
 		const struct abi_format *old = f->old ? f->old : &none;
@@ -239,11 +225,8 @@ static void print_findings(const struct finding *findings, size_t n, bool color)
 		struct kho_range is = { new->version, new->version };
 
 		table_cell(&table, NULL, "%s", name_of(f));
-		table_cell(&table,
-			   !color		  ? NULL :
-			   f->verdict <= NARROWED ? RED :
-						    GREEN,
-			   "%s", verdict_names[f->verdict]);
+		table_cell(&table, f->verdict <= NARROWED ? RED : GREEN, "%s",
+			   verdict_names[f->verdict]);
 		add_pair(&table, abi_range_text(&was).text,
 			 abi_range_text(&is).text);
 		add_pair(&table, abi_range_text(&old->write).text,
@@ -256,41 +239,30 @@ static void print_findings(const struct finding *findings, size_t n, bool color)
 
 static char *item_name(const struct abi_item *item)
 {
-	char *name;
-
-	if (asprintf(&name, "%s%s%s", item->of,
-		     *item->of && *item->name ? "." : "", item->name) < 0)
-		name = NULL;
-	return must(name);
+	return format("%s%s%s", item->of, *item->of && *item->name ? "." : "",
+		      item->name);
 }
 
 /* What an item is; the type of a field only @with_type. NULL: nothing. */
 static char *item_text(const struct abi_item *item, bool with_type)
 {
-	char *text;
-	int n;
-
 	if (!item)
 		return NULL;
 	if (!*item->of)
-		n = asprintf(&text, "%s", item->text);
-	else if (!*item->name)
-		n = asprintf(&text, "%" PRIu32 " bytes", item->size);
-	else
-		n = asprintf(&text, "at %" PRIu32 ", %" PRIu32 " bytes%s%s",
-			     item->offset, item->size, with_type ? ", " : "",
-			     with_type ? item->text : "");
-	return must(n < 0 ? NULL : text);
+		return format("%s", item->text);
+	if (!*item->name)
+		return format("%" PRIu32 " bytes", item->size);
+	return format("at %" PRIu32 ", %" PRIu32 " bytes%s%s", item->offset,
+		      item->size, with_type ? ", " : "",
+		      with_type ? item->text : "");
 }
 
 static void print_changes(const struct finding *f)
 {
-	struct table table = { .columns = 3 };
+	const char *const heads[] = { f->new->header, "OLD", "NEW" };
+	struct table table = { .columns = 3, .heads = heads };
 
 	printf("\n");
-	table_cell(&table, NULL, "%s", f->new->header);
-	table_cell(&table, NULL, "OLD");
-	table_cell(&table, NULL, "NEW");
 	for (size_t i = 0; i < f->n; i++) {
 		const struct abi_item *old = f->changes[i].old;
 		const struct abi_item *new = f->changes[i].new;
@@ -325,30 +297,22 @@ static void print_diff(const struct finding *findings, size_t n,
 		       const char *old_name, const char *new_name)
 {
 	bool color = want_color();
-	char *old = printable(old_name);
-	char *new = printable(new_name ? new_name : "this build");
 
-	printf("%s%s%s: %s -> %s\n",
+	printf("%s%s%s: ",
 	       !color		   ? "" :
 	       is_broken(findings) ? RED :
 				     GREEN,
-	       result_of(findings), color ? PLAIN : "", old, new);
-	free(old);
-	free(new);
+	       result_of(findings), color ? PLAIN : "");
+	print_line("%s -> %s", old_name, new_name ? new_name : "this build");
 	for (size_t i = 0; i < n && findings[i].verdict <= NARROWED; i++) {
 		const struct finding *f = &findings[i];
-		char *why = reason(f), *line;
+		char *why = reason(f);
 
-		if (asprintf(&line, "%s: %s", name_of(f), why) < 0)
-			line = NULL;
+		print_line("  %s: %s", name_of(f), why);
 		free(why);
-		why = printable(must(line));
-		printf("  %s\n", why);
-		free(why);
-		free(line);
 	}
 	printf("\n");
-	print_findings(findings, n, color);
+	print_findings(findings, n);
 	for (size_t i = 0; i < n; i++)
 		if (findings[i].n)
 			print_changes(&findings[i]);

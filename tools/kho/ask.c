@@ -146,85 +146,9 @@ int ask_program(const struct service *service, struct json_object *request,
 
 void add_consent(struct json_object *request, const struct kho_check_opts *opts)
 {
-	char *text;
-
 	add_json(request, "allow_degraded",
-		 must(json_object_new_boolean(opts->allow_degraded)));
-	if (!opts->profile)
-		return;
-	text = must(kho_profile_json(opts->profile));
-	add_json(request, "profile", must(json_tokener_parse(text)));
-	free(text);
-}
-
-void read_text(struct json_object *json, const char *key, char *buf,
-	       size_t size)
-{
-	const char *text =
-		json_object_get_string(json_object_object_get(json, key));
-
-	snprintf(buf, size, "%s", text ? text : "");
-}
-
-static uint32_t read_version(struct json_object *json, const char *key)
-{
-	return (uint32_t)json_object_get_int64(
-		json_object_object_get(json, key));
-}
-
-static struct kho_range read_range(struct json_object *json, const char *key)
-{
-	struct json_object *value = json_object_object_get(json, key);
-
-	return (struct kho_range){ read_version(value, "min"),
-				   read_version(value, "max") };
-}
-
-static void read_finding(struct json_object *json, struct kho_finding *finding)
-{
-	char verdict[16];
-
-	read_text(json, "name", finding->name, sizeof(finding->name));
-	read_text(json, "verdict", verdict, sizeof(verdict));
-	finding->verdict = KHO_UNKNOWN;
-	for (int v = KHO_OK; v <= KHO_UNKNOWN; v++)
-		if (!strcmp(verdict, kho_verdict_name((enum kho_verdict)v)))
-			finding->verdict = (enum kho_verdict)v;
-	finding->version = read_version(json, "version");
-	finding->has = read_version(json, "has");
-	finding->pin = read_version(json, "pin");
-	finding->writer = read_range(json, "writer");
-	finding->reader = read_range(json, "reader");
-	finding->optional = json_object_get_boolean(
-		json_object_object_get(json, "optional"));
-	read_text(json, "needed_by", finding->needed_by,
-		  sizeof(finding->needed_by));
-	read_text(json, "reason", finding->reason, sizeof(finding->reason));
-}
-
-struct kho_report *report_read(struct json_object *json)
-{
-	struct json_object *array = json_object_object_get(json, "components");
-	char from[256], to[256], outcome[16];
-	struct kho_report *report;
-
-	if (!json_object_is_type(array, json_type_array))
-		return NULL;
-	report = must(calloc(1, sizeof(*report)));
-	read_text(json, "from", from, sizeof(from));
-	read_text(json, "to", to, sizeof(to));
-	read_text(json, "outcome", outcome, sizeof(outcome));
-	report->from = must(strdup(from));
-	report->to = must(strdup(to));
-	report->outcome = KHO_OUTCOME_INCOMPATIBLE;
-	for (int o = 0; o < KHO_OUTCOME_INCOMPATIBLE; o++)
-		if (!strcmp(outcome, kho_outcome_name((enum kho_outcome)o)))
-			report->outcome = (enum kho_outcome)o;
-	report->n = json_object_array_length(array);
-	report->findings =
-		must(calloc(report->n + 1, sizeof(*report->findings)));
-	for (size_t i = 0; i < report->n; i++)
-		read_finding(json_object_array_get_idx(array, i),
-			     report->findings + i);
-	return report;
+		 json_object_new_boolean(opts->allow_degraded));
+	if (opts->profile)
+		add_json(request, "profile",
+			 json_of_text(kho_profile_json(opts->profile)));
 }

@@ -31,11 +31,4 @@ int ask_and_hold(const struct service *service, struct json_object *request,
 void add_consent(struct json_object *request,
 		 const struct kho_check_opts *opts);
 
-/* A member that is a string, "" when there is none; cut to @size. */
-void read_text(struct json_object *json, const char *key, char *buf,
-	       size_t size);
-
-/* A kho-report document; NULL when it is none. Free with kho_report_free(). */
-struct kho_report *report_read(struct json_object *json);
-
 #endif

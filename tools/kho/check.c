@@ -27,8 +27,8 @@ static const char help[] =
 	"Says whether FROM can hand its state over to TO, and in which versions. Nothing\n"
 	"is handed over and nothing changes.\n"
 	"\n"
-	"FROM and TO are programs' files, kernel images, manifests (JSON), NAMEs of\n"
-	"services in custody, or running, the kernel. When FROM is a service, what its\n"
+	"FROM and TO are programs (files, or in PATH), kernel images, manifests (JSON),\n"
+	"NAMEs in custody, or running, the kernel. When FROM is a service, what its\n"
 	"arena really contains is checked, and its program is asked whether it can write\n"
 	"that; otherwise all that it could write.\n"
 	"\n"
@@ -77,9 +77,10 @@ static int check_snapshot(const struct service *from,
 			  const struct snapshot *snapshot,
 			  const struct kho_manifest *to,
 			  const struct kho_check_opts *opts,
-			  struct kho_report **report, struct kho_error *err)
+			  struct json_object **report, struct kho_error *err)
 {
 	struct kho_manifest *running = NULL;
+	struct kho_report *result;
 	struct kho_used *used;
 	size_t n = snapshot->n_used;
 	int ret = from->pid ? target_manifest(from->name, &running, err) : 0;
@@ -89,17 +90,17 @@ static int check_snapshot(const struct service *from,
 	used = must(calloc(n + 2, sizeof(*used)));
 	memcpy(used, snapshot->used, n * sizeof(*used));
 	add_surroundings(running, snapshot, used, &n);
-	ret = kho_check_state(used, n, from->name, running, to, opts, report);
-	if (ret)
-		kho_fail(err, ret, "out of memory");
+	if (kho_check_state(used, n, from->name, running, to, opts, &result))
+		must(NULL);
+	*report = report_json(result);
 	free(used);
 	kho_manifest_free(running);
-	return ret;
+	return 0;
 }
 
 int check_outside(const struct service *from, const struct kho_manifest *to,
-		  const struct kho_check_opts *opts, struct kho_report **report,
-		  struct kho_error *err)
+		  const struct kho_check_opts *opts,
+		  struct json_object **report, struct kho_error *err)
 {
 	int fd = service_arena(from, err), ret;
 	struct snapshot snapshot;
@@ -119,37 +120,31 @@ int check_outside(const struct service *from, const struct kho_manifest *to,
 static int check_inside(const struct service *from,
 			const struct kho_manifest *to,
 			const struct kho_check_opts *opts,
-			struct kho_report **report, struct kho_error *err)
+			struct json_object **report, struct kho_error *err)
 {
 	struct json_object *request = must(json_object_new_object());
 	struct json_object *answer = NULL;
-	char *text = must(kho_manifest_json(to));
 	int ret;
 
 	add_text(request, "request", "check");
-	add_json(request, "manifest", must(json_tokener_parse(text)));
+	add_json(request, "manifest", json_of_text(kho_manifest_json(to)));
 	add_consent(request, opts);
-	free(text);
 	ret = ask_program(from, request, ASK_TIMEOUT_MS, &answer, err);
 	json_object_put(request);
-	if (!ret) {
-		*report = report_read(json_object_object_get(answer, "report"));
-		if (*report) {
-			free((*report)->from);
-			(*report)->from = must(strdup(from->name));
-		} else {
-			read_text(answer, "error", err->text,
-				  sizeof(err->text));
-			ret = err->code = -EBADMSG;
-		}
-	}
+	if (ret)
+		return ret;
+	*report = json_object_get(report_in(answer));
+	if (*report)
+		add_text(*report, "from", from->name);
+	else
+		ret = kho_fail(err, -EBADMSG, "%s", get_text(answer, "error"));
 	json_object_put(answer);
 	return ret;
 }
 
 int check_service(const char *name, const struct kho_manifest *to,
-		  const struct kho_check_opts *opts, struct kho_report **report,
-		  struct kho_error *err)
+		  const struct kho_check_opts *opts,
+		  struct json_object **report, struct kho_error *err)
 {
 	struct kho_error why;
 	struct service from;
@@ -176,46 +171,31 @@ static bool jump_given(const struct jump *jump)
 
 static int check_file(const char *from, const struct kho_manifest *to,
 		      const struct kho_check_opts *opts,
-		      const struct jump *jump, struct kho_report **report,
+		      const struct jump *jump, struct json_object **report,
 		      struct kho_error *err)
 {
 	bool here = !strcmp(from, "running");
 	struct kho_manifest *manifest;
+	struct kho_report *result;
 	int ret = target_manifest(from, &manifest, err);
 
 	if (ret)
 		return ret;
-	ret = kho_check_manifests(manifest, to, opts, report);
-	if (ret)
-		kho_fail(err, ret, "out of memory");
-	else if (here || jump_given(jump))
+	if (kho_check_manifests(manifest, to, opts, &result))
+		must(NULL);
+	if (here || jump_given(jump))
 		jump_judge(jump, here ? JUMP_HERE : JUMP_ELSEWHERE, manifest,
-			   to, *report);
+			   to, result);
+	*report = report_json(result);
 	kho_manifest_free(manifest);
-	return ret;
-}
-
-int outcome_exit(enum kho_outcome outcome)
-{
-	return outcome == KHO_OUTCOME_COMPATIBLE ? EXIT_YES :
-	       outcome == KHO_OUTCOME_DEGRADED	 ? EXIT_DEGRADED :
-	       outcome == KHO_OUTCOME_UNKNOWN	 ? EXIT_UNKNOWN :
-						   EXIT_NO;
-}
-
-static void print_report_json(const struct kho_report *report)
-{
-	char *text = must(kho_report_json(report));
-
-	print_json(must(json_tokener_parse(text)));
-	free(text);
+	return 0;
 }
 
 static int check(char **argv, const struct kho_check_opts *opts,
 		 const struct jump *jump, bool json)
 {
 	struct kho_manifest *to;
-	struct kho_report *report;
+	struct json_object *report;
 	struct kho_error err;
 	int ret;
 
@@ -231,12 +211,12 @@ static int check(char **argv, const struct kho_check_opts *opts,
 	kho_manifest_free(to);
 	if (ret)
 		return fail("check: %s", err.text);
+	ret = report_exit(report);
 	if (json)
-		print_report_json(report);
+		print_json(json_object_get(report));
 	else
-		kho_report_print(report, stdout, want_color());
-	ret = outcome_exit(report->outcome);
-	kho_report_free(report);
+		report_print(report);
+	json_object_put(report);
 	return ret;
 }
 

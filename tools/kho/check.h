@@ -5,22 +5,21 @@
 
 #include <kho/check.h>
 
-/* The exit code of an outcome. */
-int outcome_exit(enum kho_outcome outcome);
+#include "report.h"
 
 /*
  * Checks what is in the arena of the service @name, whether its program runs
- * or not; one that runs is asked. Return: 0, whatever the verdict, or a
- * negative errno.
+ * or not; one that runs is asked. @report: to json_object_put().
+ * Return: 0, whatever the verdict, or a negative errno.
  */
 int check_service(const char *name, const struct kho_manifest *to,
-		  const struct kho_check_opts *opts, struct kho_report **report,
-		  struct kho_error *err);
+		  const struct kho_check_opts *opts,
+		  struct json_object **report, struct kho_error *err);
 
 /* The same, as seen from outside: no program is asked. */
 struct service;
 int check_outside(const struct service *from, const struct kho_manifest *to,
-		  const struct kho_check_opts *opts, struct kho_report **report,
-		  struct kho_error *err);
+		  const struct kho_check_opts *opts,
+		  struct json_object **report, struct kho_error *err);
 
 #endif

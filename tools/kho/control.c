@@ -56,15 +56,6 @@ static struct json_object *receive(int sock, int *fd)
 	return json_tokener_parse(text);
 }
 
-static const char *get_text(struct json_object *json, const char *key)
-{
-	struct json_object *value = json_object_object_get(json, key);
-
-	return json_object_is_type(value, json_type_string) ?
-		       json_object_get_string(value) :
-		       "";
-}
-
 /* Pointers, and behind them the strings; NULL when it is no such array. */
 static char **read_argv(struct json_object *array)
 {

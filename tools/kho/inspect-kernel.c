@@ -33,8 +33,9 @@ static void print_memory(const struct kernel *kernel)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (!strcmp(kernel->kind, kinds[i].kind))
 			text = kinds[i].text;
-	printf("memory      %s, %s in %zu segments", text,
-	       human_size(kernel->info.size, size), kernel->info.n);
+	printf("memory      %s, %s in %zu segment%s", text,
+	       human_size(kernel->info.size, size), kernel->info.n,
+	       plural(kernel->info.n));
 	if (kernel->info.machine)
 		printf(", %s", kernel->info.machine);
 	printf("\npage size   %u\n", 1u << kernel->memory.page_shift);
@@ -46,29 +47,25 @@ static void print_memory(const struct kernel *kernel)
 		printf("%-12sphys %#lx, %s\n", i ? "" : "scratch",
 		       kernel->scratch[i].phys,
 		       human_size(kernel->scratch[i].size, size));
-	if (kernel->has_metadata) {
-		char *release = printable(kernel->metadata.release);
-
-		printf("kernel      %s, kexec %u\n", release,
-		       kernel->metadata.kexecs);
-		free(release);
-	}
+	if (kernel->has_metadata)
+		print_line("kernel      %s, kexec %u", kernel->metadata.release,
+			   kernel->metadata.kexecs);
 }
 
 static void print_incoming(const struct kernel_incoming *in)
 {
-	char *compatible, *release;
+	struct line line;
 
 	if (!in->state)
 		return;
-	compatible = printable(in->state->compatible);
-	release = printable(in->release);
-	printf("incoming    %s, %zu subtrees", compatible, in->state->n);
-	if (release[0])
-		printf(", from %s, kexec %u", release, in->kexecs);
-	printf("; its tracker and LUO's header are gone\n");
-	free(compatible);
-	free(release);
+	line_begin(&line);
+	fprintf(line.out, "incoming    %s, %zu subtree%s",
+		in->state->compatible, in->state->n, plural(in->state->n));
+	if (in->release[0])
+		fprintf(line.out, ", from %s, kexec %u", in->release,
+			in->kexecs);
+	fputs("; its tracker and LUO's header are gone", line.out);
+	line_print(&line);
 }
 
 static void file_row(struct table *table, const struct kernel_session *session,
@@ -99,20 +96,17 @@ static void print_sessions(const struct kernel *kernel)
 	static const char *const heads[] = { "SESSION", "TOKEN",    "HANDLER",
 					     "SIZE",	"POSITION", "SEALS",
 					     "SHA-256" };
-	struct table table = { .columns = 7 };
+	struct table table = { .columns = 7, .heads = heads };
 	size_t files = 0;
 
 	for (size_t i = 0; i < kernel->n_sessions; i++)
 		files += kernel->sessions[i].n;
-	printf("\nSessions: %zu, files: %zu; %s, live updates: %lu\n",
-	       kernel->n_sessions, files, kernel->luo.compatible,
-	       kernel->luo.live_updates);
-	if (!kernel->n_sessions) {
+	putchar('\n');
+	print_line("Sessions: %zu, files: %zu; %s, live updates: %lu",
+		   kernel->n_sessions, files, kernel->luo.compatible,
+		   kernel->luo.live_updates);
+	if (!kernel->n_sessions)
 		printf("  A kernel that runs writes them when the kexec starts.\n");
-		return;
-	}
-	for (size_t i = 0; i < table.columns; i++)
-		table_cell(&table, NULL, "%s", heads[i]);
 	for (size_t i = 0; i < kernel->n_sessions; i++) {
 		const struct kernel_session *session = &kernel->sessions[i];
 
@@ -129,12 +123,10 @@ static void print_sessions(const struct kernel *kernel)
 
 static void print_flbs(const struct kernel *kernel)
 {
-	struct table table = { .columns = 3 };
+	static const char *const heads[] = { "NAME", "DATA", "FILES" };
+	struct table table = { .columns = 3, .heads = heads };
 
 	printf("\nFLBs: %zu\n", kernel->n_flbs);
-	table_cell(&table, NULL, "NAME");
-	table_cell(&table, NULL, "DATA");
-	table_cell(&table, NULL, "FILES");
 	for (size_t i = 0; i < kernel->n_flbs; i++) {
 		table_cell(&table, NULL, "%s", kernel->flbs[i].name);
 		table_cell(&table, NULL, "%#lx", kernel->flbs[i].data);
@@ -145,13 +137,11 @@ static void print_flbs(const struct kernel *kernel)
 
 static void print_regions(const struct kernel *kernel)
 {
-	struct table table = { .columns = 3 };
+	static const char *const heads[] = { "NAME", "PHYS", "SIZE" };
+	struct table table = { .columns = 3, .heads = heads };
 	char size[16];
 
 	printf("\nReserved memory: %zu\n", kernel->n_regions);
-	table_cell(&table, NULL, "NAME");
-	table_cell(&table, NULL, "PHYS");
-	table_cell(&table, NULL, "SIZE");
 	for (size_t i = 0; i < kernel->n_regions; i++) {
 		table_cell(&table, NULL, "%s", kernel->regions[i].name);
 		table_cell(&table, NULL, "%#lx", kernel->regions[i].phys);
@@ -166,12 +156,8 @@ static void print_problems(const struct problems *problems)
 	if (!problems->n)
 		return;
 	printf("\nRemarks: %zu\n", problems->n);
-	for (size_t i = 0; i < problems->n && i < SAID_MAX; i++) {
-		char *text = printable(problems->list[i].text);
-
-		printf("  %s\n", text);
-		free(text);
-	}
+	for (size_t i = 0; i < problems->n && i < SAID_MAX; i++)
+		print_line("  %s", problems->list[i].text);
 	if (problems->n > SAID_MAX)
 		printf("  and %zu more: see --json\n", problems->n - SAID_MAX);
 }
@@ -390,8 +376,8 @@ int inspect_kernel(const struct look *look)
 	for (size_t i = 0; damage && i < problems->n; i++) {
 		if (problems->list[i].severity != DAMAGE)
 			continue;
-		fail("inspect: %s: damaged (%zu problems): %s", look->state,
-		     damage, problems->list[i].text);
+		fail("inspect: %s: damaged (%zu problem%s): %s", look->state,
+		     damage, plural(damage), problems->list[i].text);
 		break;
 	}
 	return damage ? EXIT_UNKNOWN : EXIT_YES;

@@ -51,7 +51,7 @@ static void print_arena(const struct snapshot *snapshot)
 	printf("arena       version %u, id %s\n", info->version, id);
 	printf("generation  %lu\n", info->generation);
 	printf("page size   %u\n", 1u << info->page_shift);
-	printf("file size   %s, of which %s have memory\n",
+	printf("file size   %s, of which %s in memory\n",
 	       human_size(info->file_size, size),
 	       human_size(snapshot->allocated, allocated));
 	printf("root        phys %#lx, %lu bytes, sequence %lu\n", info->fdt,
@@ -60,19 +60,13 @@ static void print_arena(const struct snapshot *snapshot)
 
 void print_tree(const struct kho_state *state)
 {
-	struct table table = { .columns = 4 };
-	char *compatible = printable(state->compatible);
+	static const char *const heads[] = { "NAME", "PHYS", "SIZE",
+					     "COMPATIBLE" };
+	struct table table = { .columns = 4, .heads = heads };
 	char size[16];
 
-	printf("state tree  %s\n", compatible);
-	free(compatible);
+	print_line("state tree  %s", state->compatible);
 	printf("\nSubtrees: %zu\n", state->n);
-	if (state->n) {
-		table_cell(&table, NULL, "NAME");
-		table_cell(&table, NULL, "PHYS");
-		table_cell(&table, NULL, "SIZE");
-		table_cell(&table, NULL, "COMPATIBLE");
-	}
 	for (size_t i = 0; i < state->n; i++) {
 		const struct kho_state_subtree *subtree = state->subtrees + i;
 
@@ -88,18 +82,15 @@ void print_tree(const struct kho_state *state)
 void print_preserved(const struct memory *memory)
 {
 	unsigned int shift = memory->page_shift;
-	struct table table = { .columns = 4 };
+	static const char *const heads[] = { "ORDER", "FOLIOS", "PAGES",
+					     "SIZE" };
+	struct table table = { .columns = 4, .heads = heads };
 	char size[16];
 
-	printf("\nPreserved: %zu folios, %s; tracker: %lu pages\n",
-	       memory->n_folios, human_size(memory->pages << shift, size),
-	       memory->nodes);
-	if (memory->n_folios) {
-		table_cell(&table, NULL, "ORDER");
-		table_cell(&table, NULL, "FOLIOS");
-		table_cell(&table, NULL, "PAGES");
-		table_cell(&table, NULL, "SIZE");
-	}
+	printf("\nPreserved: %zu folio%s, %s; tracker: %lu page%s\n",
+	       memory->n_folios, plural(memory->n_folios),
+	       human_size(memory->pages << shift, size), memory->nodes,
+	       plural(memory->nodes));
 	for (unsigned int order = 0; order < ORDERS; order++) {
 		uint64_t folios = memory->by_order[order];
 

@@ -53,10 +53,8 @@ bool jump_option(struct jump *jump, int c, const char *arg)
 		jump->reuse = true;
 		return true;
 	case 'a':
-		if (asprintf(&longer, "%s%s%s",
-			     jump->append ? jump->append : "",
-			     jump->append ? " " : "", arg) < 0)
-			must(longer = NULL);
+		longer = format("%s%s%s", jump->append ? jump->append : "",
+				jump->append ? " " : "", arg);
 		free(jump->append);
 		jump->append = longer;
 		return true;
@@ -122,8 +120,7 @@ int jump_prepare(struct jump *jump, struct kho_error *err)
 	else if (!ret && jump->replace)
 		base = must(strdup(jump->replace));
 	if (!ret && base && jump->append) {
-		if (asprintf(&jump->cmdline, "%s %s", base, jump->append) < 0)
-			must(jump->cmdline = NULL);
+		jump->cmdline = format("%s %s", base, jump->append);
 		free(base);
 	} else if (!ret) {
 		jump->cmdline = base ? base : jump->append;
@@ -150,9 +147,8 @@ static char *effective(const struct kho_image *image, const char *given)
 				  given;
 	char *text;
 
-	if (asprintf(&text, "%s%s%s", with ? image->builtin : one,
-		     with ? " " : "", with ? given : "") < 0)
-		must(text = NULL);
+	text = format("%s%s%s", with ? image->builtin : one, with ? " " : "",
+		      with ? given : "");
 	if (strlen(text) >= KHO_CMDLINE_SIZE)
 		text[KHO_CMDLINE_SIZE - 1] = '\0';
 	return text;

@@ -115,10 +115,8 @@ static void follow_memfd(struct follower *parent, struct kernel_file *file)
 	struct follower f;
 	const struct luo_reach reach = { on_pages, on_order, &f };
 	struct kho_error err;
-	char *owner;
+	char *owner = format("%s/%#lx", parent->owner, file->file.token);
 
-	if (asprintf(&owner, "%s/%#lx", parent->owner, file->file.token) < 0)
-		must(owner = NULL);
 	f = follow(kernel, parent->options, owner);
 	if (luo_memfd_read(kernel->mem, file->file.data, &reach, &file->memfd,
 			   &err))

@@ -67,7 +67,7 @@ struct kexec {
 	bool hold;
 	bool json;
 	struct suspend services;
-	struct kho_report *report; /* of the kernels, or NULL */
+	struct json_object *report; /* of the kernels, or NULL */
 	struct kho_error err;
 };
 
@@ -218,7 +218,7 @@ static void execute(struct kho_error *err)
 }
 
 /* What the two kernels are, and how the next one is started. */
-static int judge(struct kexec *kexec)
+static int judge(struct kexec *kexec, struct kho_report **report)
 {
 	struct kho_manifest *from, *to;
 	int ret = target_manifest("running", &from, &kexec->err);
@@ -230,14 +230,13 @@ static int judge(struct kexec *kexec)
 		kho_manifest_free(from);
 		return ret;
 	}
-	ret = kho_check_manifests(from, to, &kexec->services.how,
-				  &kexec->report);
+	ret = kho_check_manifests(from, to, &kexec->services.how, report);
 	if (ret)
 		kho_fail(&kexec->err, ret, "out of memory");
 	else
 		jump_judge(&kexec->jump,
 			   kexec->load_only ? JUMP_NOW : JUMP_SUSPENDED, from,
-			   to, kexec->report);
+			   to, *report);
 	kho_manifest_free(from);
 	kho_manifest_free(to);
 	return ret;
@@ -246,31 +245,31 @@ static int judge(struct kexec *kexec)
 /* Can the next kernel take over? 0: go on; otherwise the exit code. */
 static int check_kernel(struct kexec *kexec)
 {
-	char summary[KHO_ERROR_SIZE / 2];
-	const struct kho_report *report;
-	bool degraded;
+	struct kho_report *report;
+	enum kho_outcome outcome;
+	bool fatal, degraded;
 
-	if (judge(kexec))
+	if (judge(kexec, &report))
 		return EXIT_UNKNOWN;
-	report = kexec->report;
-	if (report->outcome == KHO_OUTCOME_COMPATIBLE)
+	outcome = report->outcome;
+	degraded = outcome == KHO_OUTCOME_DEGRADED;
+	fatal = jump_is_fatal(report);
+	kexec->report = report_json(report);
+	if (outcome == KHO_OUTCOME_COMPATIBLE)
 		return 0;
-	degraded = report->outcome == KHO_OUTCOME_DEGRADED;
-	if (!degraded && !kexec->json)
-		kho_report_print(report, stdout, want_color());
-	fflush(stdout);
-	if (!degraded && (!kexec->force || jump_is_fatal(report))) {
+	if (!kexec->json)
+		report_print(kexec->report);
+	if (!degraded && (!kexec->force || fatal)) {
 		kho_fail(&kexec->err, -EPROTONOSUPPORT,
 			 "%s: %s%s: nothing has happened", kexec->image,
-			 report->outcome == KHO_OUTCOME_UNKNOWN ?
+			 outcome == KHO_OUTCOME_UNKNOWN ?
 				 "cannot tell whether it takes over" :
 				 "refused",
 			 kexec->force ? ", --force or not" : "");
-		return outcome_exit(report->outcome);
+		return report_exit(kexec->report);
 	}
-	kho_report_summary(report, summary, sizeof(summary));
-	say("kexec: %s: %s: what needs these is lost: %s", kexec->image,
-	    degraded ? "degraded" : "forced", summary);
+	say("kexec: %s: %s: what needs these is lost", kexec->image,
+	    degraded ? "degraded" : "forced");
 	return 0;
 }
 
@@ -332,8 +331,6 @@ static int run(struct kexec *kexec)
 static void print_result_json(const struct kexec *kexec, int code)
 {
 	struct json_object *json = new_document("kho-kexec");
-	char *report = kexec->report ? must(kho_report_json(kexec->report)) :
-				       NULL;
 
 	add_text(json, "image", kexec->image);
 	add_text(json, "result",
@@ -341,12 +338,9 @@ static void print_result_json(const struct kexec *kexec, int code)
 		 code == EXIT_NO  ? "refused" :
 				    "failed");
 	add_text(json, "error", code ? kexec->err.text : NULL);
-	json_object_object_add(json, "report",
-			       report ? must(json_tokener_parse(report)) :
-					NULL);
+	json_object_object_add(json, "report", json_object_get(kexec->report));
 	add_json(json, "services", suspend_json(&kexec->services));
 	print_json(json);
-	free(report);
 }
 
 /* 0, or an exit code, and that was said. */
@@ -446,7 +440,7 @@ int cmd_kexec(int argc, char **argv)
 			print_result_json(&kexec, code);
 	}
 	suspend_free(&kexec.services);
-	kho_report_free(kexec.report);
+	json_object_put(kexec.report);
 	jump_free(&kexec.jump);
 	return code;
 }

@@ -7,6 +7,7 @@
 #define TOOLS_KHO_H
 
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,8 @@
 #include <json-c/json.h>
 
 #include <kho/abi/compat.h>
+
+#include "base/text.h"
 
 /* Exit codes, the same for every verb. */
 enum exit_code {
@@ -70,14 +73,34 @@ bool parse_seconds(const char *text, unsigned int *ms);
 /* True when stdout is a terminal that wants colours. */
 bool want_color(void);
 
-/* A copy of @text without bytes that would upset a terminal; to free(). */
+/* printf() into a string to free(). */
+char *vformat(const char *fmt, va_list ap)
+	__attribute__((format(printf, 1, 0)));
+char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Prints a line to stdout, cleaned of what a terminal could obey. There it is
+ * broken between words, and goes on two columns further in than it began.
+ */
+void print_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same of a line that is written piece by piece, to @out. */
+struct line {
+	FILE *out;
+	char *text;
+	size_t size;
+};
+void line_begin(struct line *line);
+void line_print(struct line *line);
+
+/* A copy of @text without what a terminal could obey, in UTF-8; to free(). */
 char *printable(const char *text);
 
-/* A copy of @text with U+FFFD for each byte that is not UTF-8; to free(). */
-char *clean_utf8(const char *text);
-
-/* Characters, not bytes: a name may have any. */
-int text_width(const char *text);
+/* "s" behind what there is not one of. */
+static inline const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
 
 /* @text, or @dots and its end, if it has more than @width characters; to free(). */
 char *text_tail(const char *text, int width, const char *dots);
@@ -88,6 +111,9 @@ void put_xml(FILE *out, const char *bytes);
 /* 12.3 MiB: writes at most 16 bytes to @buf and returns it. */
 const char *human_size(uint64_t bytes, char *buf);
 
+/* A path from the root of the file system on, to free(). */
+char *absolute_path(const char *path);
+
 /* Memory for small things; a command without it cannot even say so. */
 void *must(void *memory);
 
@@ -97,11 +123,11 @@ void *must(void *memory);
  */
 void *make_room(void *array, size_t n, size_t size);
 
-/*
- * Writes a JSON document in one line, to free(), and drops it. Bytes that are
- * not UTF-8, in a file's name for instance, become U+FFFD.
- */
+/* Writes a JSON document in one line, to free(), and drops it. */
 char *json_line(struct json_object *json);
+
+/* What the library wrote, as a part of a document; it takes the text. */
+struct json_object *json_of_text(char *text);
 
 /* Prints a JSON document in one line and drops it. */
 void print_json(struct json_object *json);
@@ -118,6 +144,9 @@ void add_json(struct json_object *json, const char *key,
 /* Adds {"min": n, "max": m}, or null for no version. */
 void add_range(struct json_object *json, const char *key,
 	       const struct kho_range *range);
+
+/* A member that is a string, "" when there is none. */
+const char *get_text(struct json_object *json, const char *key);
 
 /* Adds to a JSON array. */
 void push_json(struct json_object *array, struct json_object *value);

@@ -9,6 +9,7 @@
 
 #include "kho.h"
 #include "runtime.h"
+#include "table.h"
 
 static const char help[] =
 	"Usage: kho list [--json]\n"
@@ -42,20 +43,16 @@ static bool read_arena(const struct service *service,
 
 static void print_list(const struct service *services, size_t n)
 {
-	int wide = 4;
+	static const char *const heads[] = {
+		"NAME", ">PID", "STATE", ">GENERATION", ">ARENA", "PROGRAM"
+	};
+	struct table table = { .columns = 6, .heads = heads };
 
-	if (!n) {
-		puts("Nothing is in custody: start a program with 'kho run'.");
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		if ((int)strlen(services[i].name) > wide)
-			wide = (int)strlen(services[i].name);
-	printf("%-*s  %7s  %-10s  %10s  %10s  %s\n", wide, "NAME", "PID",
-	       "STATE", "GENERATION", "ARENA", "PROGRAM");
+	if (!n)
+		print_line(
+			"Nothing is in custody: start a program with 'kho run'.");
 	for (size_t i = 0; i < n; i++) {
 		char generation[24] = "-", size[16] = "-", pid[16] = "-";
-		char *program = printable(services[i].program);
 		struct kho_arena_info info;
 
 		if (services[i].pid)
@@ -65,11 +62,14 @@ static void print_list(const struct service *services, size_t n)
 				 info.generation);
 			human_size(info.file_size, size);
 		}
-		printf("%-*s  %7s  %-10s  %10s  %10s  %s\n", wide,
-		       services[i].name, pid, services[i].state, generation,
-		       size, program);
-		free(program);
+		table_cell(&table, NULL, "%s", services[i].name);
+		table_cell(&table, NULL, "%s", pid);
+		table_cell(&table, NULL, "%s", services[i].state);
+		table_cell(&table, NULL, "%s", generation);
+		table_cell(&table, NULL, "%s", size);
+		table_cell(&table, NULL, "%s", services[i].program);
 	}
+	table_print(&table);
 }
 
 static struct json_object *service_json(const struct service *service)

@@ -15,9 +15,9 @@ static const char help[] =
 	"Says which versions of which components a program or a kernel can write and\n"
 	"read. Its file and the libraries that it needs are read; nothing is run.\n"
 	"\n"
-	"TARGET is a program's file, a kernel image, a manifest in JSON, the NAME of a\n"
-	"service in custody, whose running program is meant, or 'running', the kernel\n"
-	"that runs. A file with such a name is ./NAME.\n"
+	"TARGET is a program (a file, or in PATH), a kernel image, a manifest in JSON,\n"
+	"the NAME of a service in custody, whose running program is meant, or 'running',\n"
+	"the kernel that runs. A file with such a name is ./NAME.\n"
 	"\n"
 	"  --json  a document for each TARGET, one per line; see docs/schemas.md,\n"
 	"          kho-manifest\n"
@@ -88,37 +88,26 @@ static bool is_missing(const struct kho_manifest *manifest)
 	return manifest->image && manifest->image->missing[0];
 }
 
-static void print_image(const struct kho_image *image)
-{
-	printf(": Linux %s", image->release);
-	if (image->format[0])
-		printf(" (%s)", image->format);
-	if (image->cmdline[0])
-		printf("\n  command line: %s", image->cmdline);
-	if (image->builtin[0])
-		printf("\n  built-in command line: %s", image->builtin);
-}
-
 static void print_manifest(const struct kho_manifest *manifest)
 {
-	static const char *const header[] = { "COMPONENT", "WRITES", "READS",
-					      "NEEDS",	   "HAS",    "FROM" };
-	struct table table = { .columns = sizeof(header) / sizeof(header[0]) };
-	char *target = printable(manifest->target);
+	static const char *const heads[] = { "COMPONENT", "WRITES", "READS",
+					     "NEEDS",	  "HAS",    "FROM" };
+	struct table table = { .columns = 6, .heads = heads };
+	const struct kho_image *image = manifest->image;
 
-	fputs(target, stdout);
-	free(target);
-	if (manifest->image)
-		print_image(manifest->image);
-	if (is_missing(manifest)) {
-		printf("\n  It %s. It neither hands over nor takes over "
-		       "anything.\n",
-		       manifest->image->missing);
-		return;
-	}
-	putchar('\n');
-	for (size_t i = 0; i < table.columns; i++)
-		table_cell(&table, NULL, "%s", header[i]);
+	if (image)
+		print_line("%s: Linux %s%s%s%s", manifest->target,
+			   image->release, image->format[0] ? " (" : "",
+			   image->format, image->format[0] ? ")" : "");
+	else
+		print_line("%s", manifest->target);
+	if (image && image->cmdline[0])
+		print_line("  command line: %s", image->cmdline);
+	if (image && image->builtin[0])
+		print_line("  built-in command line: %s", image->builtin);
+	if (is_missing(manifest))
+		print_line("  It %s. It neither hands over nor takes over anything.",
+			   image->missing);
 	for (size_t i = 0; i < manifest->n; i++)
 		add_entry(&table, manifest, manifest->entries + i);
 	table_print(&table);

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "kho.h"
 #include "matrix.h"
@@ -178,19 +176,23 @@ static void print_summary(const struct matrix *matrix)
 {
 	const size_t *count = matrix->count;
 	size_t compatible = count[CELL_COMPATIBLE] + count[CELL_OLDER];
+	struct line line;
 
-	printf("%zu target%s in %zu class%s, %zu pair%s: ", matrix->targets.n,
-	       matrix->targets.n > 1 ? "s" : "", matrix->n,
-	       matrix->n > 1 ? "es" : "", matrix->n * matrix->n,
-	       matrix->n > 1 ? "s" : "");
+	line_begin(&line);
+	fprintf(line.out,
+		"%zu target%s in %zu class%s, %zu pair%s: ", matrix->targets.n,
+		plural(matrix->targets.n), matrix->n, matrix->n > 1 ? "es" : "",
+		matrix->n * matrix->n, plural(matrix->n));
 	if (count[CELL_INCOMPATIBLE])
-		printf("%zu incompatible, ", count[CELL_INCOMPATIBLE]);
+		fprintf(line.out, "%zu incompatible, ",
+			count[CELL_INCOMPATIBLE]);
 	if (count[CELL_DEGRADED])
-		printf("%zu degraded, ", count[CELL_DEGRADED]);
-	printf("%zu compatible", compatible);
+		fprintf(line.out, "%zu degraded, ", count[CELL_DEGRADED]);
+	fprintf(line.out, "%zu compatible", compatible);
 	if (count[CELL_OLDER])
-		printf(" (%zu in older versions)", count[CELL_OLDER]);
-	putchar('\n');
+		fprintf(line.out, " (%zu in older versions)",
+			count[CELL_OLDER]);
+	line_print(&line);
 }
 
 static int digits_of(size_t number)
@@ -223,16 +225,6 @@ struct grid {
 	int cell;
 	size_t *steps;
 };
-
-/* Columns of the screen; 0: it is no screen. */
-static int screen_width(void)
-{
-	struct winsize size;
-
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
-		return 0;
-	return size.ws_col;
-}
 
 static void print_heads(const struct matrix *matrix, const struct grid *grid)
 {
@@ -281,7 +273,8 @@ static void print_row(const struct matrix *matrix, const struct grid *grid,
 
 static void print_table(const struct matrix *matrix)
 {
-	int screen = screen_width(), left;
+	int screen = text_screen(stdout), left;
+	struct line line;
 	struct grid grid = {
 		.color = want_color(),
 		.digits = digits_of(matrix->n),
@@ -289,8 +282,9 @@ static void print_table(const struct matrix *matrix)
 	};
 
 	if (matrix->n > MATRIX_SHOWN_MAX) {
-		printf("\n  %zu classes are too many for a table: see --json\n",
-		       matrix->n);
+		putchar('\n');
+		print_line("  %zu classes are too many for a table: see --json",
+			   matrix->n);
 		return;
 	}
 	for (size_t i = 0; i < matrix->n; i++) {
@@ -306,9 +300,9 @@ static void print_table(const struct matrix *matrix)
 			    grid.digits + 1 :
 			    1;
 	if (screen && (int)matrix->n > left) {
-		printf("\n  %zu classes are too many for the width of this "
-		       "terminal: see --svg and --json\n",
-		       matrix->n);
+		putchar('\n');
+		print_line("  %zu classes are too many for the width of this terminal: see --svg and --json",
+			   matrix->n);
 		return;
 	}
 	grid.steps = matrix_steps(matrix);
@@ -318,32 +312,36 @@ static void print_table(const struct matrix *matrix)
 		print_row(matrix, &grid, i);
 	free(grid.steps);
 	putchar('\n');
+	line_begin(&line);
 	for (enum cell cell = 0; cell < CELLS; cell++)
 		if (matrix->count[cell])
-			printf("  %c %s", symbols[cell], cell_text(cell));
-	putchar('\n');
+			fprintf(line.out, "  %c %s", symbols[cell],
+				cell_text(cell));
+	line_print(&line);
 }
 
 static void print_members(const struct matrix *matrix)
 {
 	bool first = true;
+	struct line line;
 
 	for (size_t i = 0; i < matrix->n && i < MATRIX_SHOWN_MAX; i++) {
 		const struct target_class *class = &matrix->targets.classes[i];
 
 		if (class->n == 1)
 			continue;
-		printf("%s  class %zu:", first ? "\n" : "", i + 1);
+		if (first)
+			putchar('\n');
 		first = false;
-		for (size_t j = 0; j < class->n && j < MEMBERS_NAMED; j++) {
-			char *name = printable(class->members[j]);
-
-			printf("%s %s", j ? "," : "", name);
-			free(name);
-		}
+		line_begin(&line);
+		fprintf(line.out, "  class %zu:", i + 1);
+		for (size_t j = 0; j < class->n && j < MEMBERS_NAMED; j++)
+			fprintf(line.out, "%s %s", j ? "," : "",
+				class->members[j]);
 		if (class->n > MEMBERS_NAMED)
-			printf(" + %zu more", class->n - MEMBERS_NAMED);
-		putchar('\n');
+			fprintf(line.out, " + %zu more",
+				class->n - MEMBERS_NAMED);
+		line_print(&line);
 	}
 }
 
@@ -356,15 +354,13 @@ static void print_reasons(const struct matrix *matrix)
 		putchar('\n');
 	for (i = 0; i < EXPLAINED && next_pair(&walk); i++) {
 		const struct kho_finding *f = &walk.report->findings[0];
-		char *reason = printable(f->reason);
 
-		printf("  %zu -> %zu  %s: %s\n", walk.from + 1, walk.to + 1,
-		       f->name, reason);
-		free(reason);
+		print_line("  %zu -> %zu  %s: %s", walk.from + 1, walk.to + 1,
+			   f->name, f->reason);
 	}
 	kho_report_free(walk.report);
 	if (n > i)
-		printf("  %zu more: see --json and 'kho check'\n", n - i);
+		print_line("  %zu more: see --json and 'kho check'", n - i);
 }
 
 static void print_matrix(const struct matrix *matrix)

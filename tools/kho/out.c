@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "files/json.h"
 #include "kho.h"
 
 void *must(void *memory)
@@ -26,28 +27,71 @@ void *make_room(void *array, size_t n, size_t size)
 	return must(reallocarray(array, n ? 2 * n : 1, size));
 }
 
+char *vformat(const char *fmt, va_list ap)
+{
+	char *text;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		must(text = NULL);
+	return text;
+}
+
+char *format(const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	text = vformat(fmt, ap);
+	va_end(ap);
+	return text;
+}
+
 char *printable(const char *text)
 {
 	char *copy = must(strdup(text));
 
-	for (char *c = copy; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	text_clean(copy);
 	return copy;
 }
 
-__attribute__((format(printf, 1, 0))) static void vsay(const char *fmt,
-						       va_list ap)
+void line_begin(struct line *line)
 {
-	char text[2048];
-	char *line;
+	line->out = must(open_memstream(&line->text, &line->size));
+}
 
-	vsnprintf(text, sizeof(text), fmt, ap);
-	line = printable(text);
+void line_print(struct line *line)
+{
+	if (fclose(line->out))
+		must(NULL);
+	text_print(stdout, line->text, 0, (int)strspn(line->text, " ") + 2);
+	free(line->text);
+}
+
+void print_line(const char *fmt, ...)
+{
+	struct line line;
+	va_list ap;
+
+	line_begin(&line);
+	va_start(ap, fmt);
+	vfprintf(line.out, fmt, ap);
+	va_end(ap);
+	line_print(&line);
+}
+
+static void vsay(const char *fmt, va_list ap)
+	__attribute__((format(printf, 1, 0)));
+
+static void vsay(const char *fmt, va_list ap)
+{
+	char *text = vformat(fmt, ap), *line = format("kho: %s", text);
+
 	/* Where both go to one place, in the order they were written. */
 	fflush(stdout);
-	fprintf(stderr, "kho: %s\n", line);
+	text_print(stderr, line, 0, 5);
 	free(line);
+	free(text);
 }
 
 void say(const char *fmt, ...)
@@ -71,13 +115,15 @@ int fail(const char *fmt, ...)
 
 int fail_usage(const char *verb, const char *fmt, ...)
 {
-	char text[1024];
 	va_list ap;
+	char *text;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	text = vformat(fmt, ap);
 	va_end(ap);
-	return fail("%s: %s: see 'kho %s --help'", verb, text, verb);
+	fail("%s: %s: see 'kho %s --help'", verb, text, verb);
+	free(text);
+	return EXIT_UNKNOWN;
 }
 
 int fail_option(const char *verb, int c, char **argv)
@@ -139,6 +185,16 @@ bool want_color(void)
 	       strcmp(term, "dumb");
 }
 
+char *absolute_path(const char *path)
+{
+	char *cwd = path[0] == '/' ? NULL : must(getcwd(NULL, 0));
+	char *absolute = format("%s%s%s", cwd ? cwd : "", cwd ? "/" : "", path);
+
+	free(cwd);
+	path_tidy(absolute);
+	return absolute;
+}
+
 const char *human_size(uint64_t bytes, char *buf)
 {
 	static const char *const units[] = { "B",   "KiB", "MiB", "GiB",
@@ -154,57 +210,10 @@ const char *human_size(uint64_t bytes, char *buf)
 	return buf;
 }
 
-/* Bytes of the UTF-8 character that @text begins with, 0 when it is none. */
-static size_t utf8_len(const unsigned char *text)
-{
-	uint32_t c = text[0];
-	size_t len = c < 0x80  ? 1 :
-		     c >= 0xf8 ? 0 :
-		     c >= 0xf0 ? 4 :
-		     c >= 0xe0 ? 3 :
-		     c >= 0xc0 ? 2 :
-				 0;
-	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-
-	if (len < 2)
-		return len;
-	c &= 0x7fu >> len;
-	for (size_t i = 1; i < len; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (text[i] & 0x3f);
-	}
-	if (c < lowest[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-		return 0;
-	return len;
-}
-
-char *clean_utf8(const char *text)
-{
-	char *clean = must(malloc(3 * strlen(text) + 1));
-	size_t n = 0;
-
-	while (*text) {
-		size_t len = utf8_len((const unsigned char *)text);
-
-		if (len) {
-			memcpy(clean + n, text, len);
-			text += len;
-			n += len;
-		} else {
-			memcpy(clean + n, "\xef\xbf\xbd", 3);
-			text++;
-			n += 3;
-		}
-	}
-	clean[n] = 0;
-	return clean;
-}
-
 void put_xml(FILE *out, const char *bytes)
 {
 	char *safe = printable(bytes);
-	char *text = clean_utf8(safe);
+	const char *text = safe;
 
 	for (const char *c = text; *c; c++) {
 		/* U+FFFE and U+FFFF are UTF-8, but XML does not have them. */
@@ -222,7 +231,6 @@ void put_xml(FILE *out, const char *bytes)
 			putc(*c, out);
 		}
 	}
-	free(text);
 	free(safe);
 }
 
@@ -231,42 +239,30 @@ static bool is_first_byte(char c)
 	return ((unsigned char)c & 0xc0) != 0x80;
 }
 
-int text_width(const char *text)
-{
-	int width = 0;
-
-	for (; *text; text++)
-		width += is_first_byte(*text);
-	return width;
-}
-
 char *text_tail(const char *text, int width, const char *dots)
 {
 	int left = text_width(text);
-	char *tail;
 
 	if (left <= width)
 		return must(strdup(text));
 	left += text_width(dots);
 	while (left > width || !is_first_byte(*text))
 		left -= is_first_byte(*text++);
-	if (asprintf(&tail, "%s%s", dots, text) < 0)
-		must(tail = NULL);
-	return tail;
+	return format("%s%s", dots, text);
 }
 
 char *json_line(struct json_object *json)
 {
-	const char *text =
-		json_object_to_json_string_ext(json,
-					       JSON_C_TO_STRING_PLAIN |
-						       JSON_C_TO_STRING_NOSLASHESCAPE);
-	char *line;
+	return must(json_text(json, JSON_C_TO_STRING_PLAIN));
+}
 
-	must((void *)(uintptr_t)text);
-	line = clean_utf8(text);
-	json_object_put(json);
-	return line;
+struct json_object *json_of_text(char *text)
+{
+	struct json_object *json = must(json_object_new_object());
+
+	json_object_set_serializer(json, json_object_userdata_to_json_string,
+				   must(text), json_object_free_userdata);
+	return json;
 }
 
 void print_json(struct json_object *json)
@@ -316,6 +312,15 @@ void add_range(struct json_object *json, const char *key,
 	add_number(value, "min", range->min);
 	add_number(value, "max", range->max);
 	add_json(json, key, value);
+}
+
+const char *get_text(struct json_object *json, const char *key)
+{
+	struct json_object *value = json_object_object_get(json, key);
+
+	return json_object_is_type(value, json_type_string) ?
+		       json_object_get_string(value) :
+		       "";
 }
 
 void push_json(struct json_object *array, struct json_object *value)

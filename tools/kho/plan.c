@@ -17,9 +17,6 @@
 #include "target.h"
 #include "targets.h"
 
-/* Columns of a line of tokens. */
-#define WIDTH 78
-
 static const char help[] =
 	"Usage: kho plan [--allow-degraded] [--profile FILE] [--json] FROM TO\n"
 	"                [--targets FILE] [--via TARGET...]\n"
@@ -80,17 +77,18 @@ static bool is_other(const struct target_class *class, size_t member)
 }
 
 /* Of an update. NULL, and why not was said. */
-static struct kho_report *update_report(const struct plan *plan, size_t from,
-					size_t to)
+static struct json_object *update_report(const struct plan *plan, size_t from,
+					 size_t to)
 {
 	const struct kho_manifest *manifest =
 		plan->targets.classes[to].manifest;
 	const struct kho_check_opts *opts = &plan->options.opts;
-	struct kho_report *report;
+	struct json_object *report;
 	struct kho_error err;
 
 	if (!plan->first || from != plan->from)
-		return targets_report(&plan->targets, from, to, opts);
+		return report_json(
+			targets_report(&plan->targets, from, to, opts));
 	if (!check_service(plan->service.name, manifest, opts, &report, &err))
 		return report;
 	fail("plan: %s", err.text);
@@ -100,7 +98,7 @@ static struct kho_report *update_report(const struct plan *plan, size_t from,
 static bool ask_first(struct plan *plan)
 {
 	size_t n = plan->targets.n_classes;
-	struct kho_report *report;
+	struct json_object *report;
 	struct kho_error err;
 
 	plan->first = must(calloc(n, sizeof(*plan->first)));
@@ -111,8 +109,8 @@ static bool ask_first(struct plan *plan)
 			fail("plan: %s", err.text);
 			return false;
 		}
-		plan->first[i].outcome = report->outcome;
-		kho_report_free(report);
+		plan->first[i].outcome = report_outcome(report);
+		json_object_put(report);
 	}
 	return true;
 }
@@ -132,7 +130,7 @@ static bool search_service(struct plan *plan)
 	bool ok = ask_first(plan), agreed = false;
 
 	while (ok && !agreed) {
-		struct kho_report *report;
+		struct json_object *report;
 		size_t next;
 
 		search(plan);
@@ -143,10 +141,11 @@ static bool search_service(struct plan *plan)
 		asked[next] = true;
 		report = update_report(plan, plan->from, next);
 		ok = report;
-		agreed = ok && report->outcome == plan->first[next].outcome;
+		agreed = ok &&
+			 report_outcome(report) == plan->first[next].outcome;
 		if (ok)
-			plan->first[next].outcome = report->outcome;
-		kho_report_free(report);
+			plan->first[next].outcome = report_outcome(report);
+		json_object_put(report);
 	}
 	free(asked);
 	return ok;
@@ -197,33 +196,38 @@ static bool nearest(const struct kho_range *write, const struct kho_range *read,
 	return true;
 }
 
-/* False: no other version of it would help. */
-static bool bridge_of(const struct kho_finding *f, struct bridge *bridge)
+static bool stands_in_the_way(struct json_object *f)
 {
-	const struct kho_range *w = &f->writer;
-	const struct kho_range pin = { f->pin, f->pin };
-
-	if (f->verdict != KHO_INCOMPATIBLE && f->verdict != KHO_UNKNOWN)
-		return false;
-	if (f->pin)
-		w = &pin;
-	if (!w->max)
-		return false;
-	if (!f->reader.max) {
-		*bridge = (struct bridge){ .reads = w->max };
-		return true;
-	}
-	return nearest(w, &f->reader, bridge);
+	return finding_verdict(f) == KHO_INCOMPATIBLE ||
+	       finding_verdict(f) == KHO_UNKNOWN;
 }
 
-static void list_tokens(FILE *out, const char *verb,
-			const struct kho_report *report, int which,
-			bool *something)
+/* False: no other version of it would help. */
+static bool bridge_of(struct json_object *f, struct bridge *bridge)
+{
+	struct kho_range writer = finding_range(f, "writer");
+	struct kho_range reader = finding_range(f, "reader");
+	uint32_t pin = finding_version(f, "pin");
+
+	if (!stands_in_the_way(f))
+		return false;
+	if (pin)
+		writer = (struct kho_range){ pin, pin };
+	if (!writer.max)
+		return false;
+	if (reader.max)
+		return nearest(&writer, &reader, bridge);
+	*bridge = (struct bridge){ .reads = writer.max };
+	return true;
+}
+
+static void list_tokens(FILE *out, const char *verb, struct json_object *report,
+			int which, bool *something)
 {
 	bool first = true;
 
-	for (size_t i = 0; i < report->n; i++) {
-		const struct kho_finding *f = &report->findings[i];
+	for (size_t i = 0; i < report_n(report); i++) {
+		struct json_object *f = report_get(report, i);
 		struct bridge bridge;
 
 		if (!bridge_of(f, &bridge) ||
@@ -234,9 +238,9 @@ static void list_tokens(FILE *out, const char *verb,
 		if (first)
 			fprintf(out, "%s ", verb);
 		if (which == 'x')
-			fputs(f->name, out);
+			fputs(get_text(f, "name"), out);
 		else
-			fprintf(out, "%s-v%u", f->name,
+			fprintf(out, "%s-v%u", get_text(f, "name"),
 				which == 'r' ? bridge.reads : bridge.writes);
 		first = false;
 		*something = true;
@@ -244,7 +248,7 @@ static void list_tokens(FILE *out, const char *verb,
 }
 
 /* "reads a-v1, b-v2 and writes a-v3 and does without b", to free(), or NULL. */
-static char *bridge_text(const struct kho_report *report)
+static char *bridge_text(struct json_object *report)
 {
 	bool something = false;
 	char *text = NULL;
@@ -264,110 +268,95 @@ static char *bridge_text(const struct kho_report *report)
 
 /* ---- For people ---- */
 
-static void print_name(const char *name)
-{
-	char *text = printable(name);
-
-	fputs(text, stdout);
-	free(text);
-}
-
 /* The versions of an update: the dropped first, as in its report. */
-static void print_versions(const struct kho_report *report)
+static void print_versions(struct json_object *report)
 {
-	char token[KHO_TOKEN_SIZE + 16];
-	int column = 0, width;
+	struct line line;
 
-	for (size_t i = 0; i < report->n; i++) {
-		const struct kho_finding *f = &report->findings[i];
+	line_begin(&line);
+	for (size_t i = 0; i < report_n(report); i++) {
+		struct json_object *f = report_get(report, i);
+		enum kho_verdict verdict = finding_verdict(f);
 
-		if (f->verdict == KHO_DROPPED)
-			width = snprintf(token, sizeof(token), "%s (dropped)",
-					 f->name);
+		fprintf(line.out, "%s%s", i ? ", " : "       ",
+			get_text(f, "name"));
+		if (verdict == KHO_DROPPED)
+			fputs(" (dropped)", line.out);
 		else
-			width = snprintf(token, sizeof(token), "%s-v%u%s",
-					 f->name, f->version,
-					 f->verdict == KHO_OLDER ? " (older)" :
-								   "");
-		if (column && column + 2 + width > WIDTH) {
-			printf(",\n");
-			column = 0;
-		}
-		column += printf("%s%s", column ? ", " : "       ", token);
+			fprintf(line.out, "-v%u%s",
+				finding_version(f, "version"),
+				verdict == KHO_OLDER ? " (older)" : "");
 	}
-	putchar('\n');
+	line_print(&line);
 }
 
 static void print_update(const struct plan *plan, size_t number,
-			 const struct kho_report *report)
+			 struct json_object *report)
 {
 	size_t from = plan->found.classes[number - 1];
 	size_t to = plan->found.classes[number];
 	const struct target_class *class = &plan->targets.classes[to];
 	size_t others = 0;
+	struct line line;
 
 	for (size_t i = 1; i < class->n; i++)
 		others += is_other(class, i);
 
-	printf("  %zu. ", number);
-	print_name(name_of(plan, from));
-	printf(" -> ");
-	print_name(name_of(plan, to));
-	if (others)
-		printf(" (or one of %zu more that say the same)", others);
-	putchar('\n');
+	line_begin(&line);
+	fprintf(line.out, "  %zu. %s -> %s", number, name_of(plan, from),
+		name_of(plan, to));
+	if (others == 1)
+		fputs(" (or another that says the same)", line.out);
+	else if (others)
+		fprintf(line.out, " (or one of %zu more that say the same)",
+			others);
+	line_print(&line);
 	print_versions(report);
 }
 
 static void print_head(const struct plan *plan)
 {
 	size_t n = plan->found.n, degraded = plan->found.degraded;
+	struct line line;
 
+	line_begin(&line);
 	if (!n)
-		printf("no chain of updates: ");
+		fputs("no chain of updates", line.out);
 	else if (n == 1)
-		printf("no update needed, they write and read the same: ");
+		fputs("no update needed, they write and read the same",
+		      line.out);
 	else
-		printf("%zu update%s", n - 1, n > 2 ? "s" : "");
+		fprintf(line.out, "%zu update%s", n - 1, plural(n - 1));
 	if (n > 1 && degraded)
-		printf(" (%zu degraded)", degraded);
-	if (n > 1)
-		printf(": ");
-	print_name(name_of(plan, plan->from));
-	printf(" -> ");
-	print_name(name_of(plan, plan->to));
-	putchar('\n');
+		fprintf(line.out, " (%zu degraded)", degraded);
+	fprintf(line.out, ": %s -> %s", name_of(plan, plan->from),
+		name_of(plan, plan->to));
+	line_print(&line);
 }
 
-static void print_gap(const struct plan *plan, const struct kho_report *report)
+static void print_gap(const struct plan *plan, struct json_object *report)
 {
 	const struct kho_fleet_plan *found = &plan->found;
 	char *before = chain_text(plan, plan->from, found->gap_from);
 	char *after = chain_text(plan, found->gap_to, plan->to);
 	char *bridge = bridge_text(report);
+	bool begun = found->gap_from != plan->from;
 
-	printf("  %zu of %zu classes can be reached", found->reached,
-	       plan->targets.n_classes);
-	if (found->gap_from != plan->from) {
-		printf("; nearest comes ");
-		print_name(before);
-	}
-	printf("\n  least is missing from ");
-	print_name(name_of(plan, found->gap_from));
-	printf(" to ");
-	print_name(after);
-	printf(":\n");
-	for (size_t i = 0; i < report->n; i++) {
-		const struct kho_finding *f = &report->findings[i];
+	print_line("  %zu of %zu class%s can be reached%s%s", found->reached,
+		   plan->targets.n_classes,
+		   plan->targets.n_classes > 1 ? "es" : "",
+		   begun ? "; nearest comes " : "", begun ? before : "");
+	print_line("  least is missing from %s to %s:",
+		   name_of(plan, found->gap_from), after);
+	for (size_t i = 0; i < report_n(report); i++) {
+		struct json_object *f = report_get(report, i);
 
-		if (f->verdict != KHO_INCOMPATIBLE && f->verdict != KHO_UNKNOWN)
-			continue;
-		printf("    %s: ", f->name);
-		print_name(f->reason);
-		putchar('\n');
+		if (stands_in_the_way(f))
+			print_line("    %s: %s", get_text(f, "name"),
+				   get_text(f, "reason"));
 	}
 	if (bridge)
-		printf("  a program that %s would bridge it\n", bridge);
+		print_line("  a program that %s would bridge it", bridge);
 	free(before);
 	free(after);
 	free(bridge);
@@ -376,7 +365,7 @@ static void print_gap(const struct plan *plan, const struct kho_report *report)
 static bool print_plan(const struct plan *plan)
 {
 	const struct kho_fleet_plan *found = &plan->found;
-	struct kho_report *report;
+	struct json_object *report;
 
 	print_head(plan);
 	for (size_t i = 1; i < found->n; i++) {
@@ -385,7 +374,7 @@ static bool print_plan(const struct plan *plan)
 		if (!report)
 			return false;
 		print_update(plan, i, report);
-		kho_report_free(report);
+		json_object_put(report);
 	}
 	if (found->n)
 		return true;
@@ -393,55 +382,57 @@ static bool print_plan(const struct plan *plan)
 	if (!report)
 		return false;
 	print_gap(plan, report);
-	kho_report_free(report);
+	json_object_put(report);
 	return true;
 }
 
 /* ---- For programs ---- */
 
-static struct json_object *finding_json(const struct kho_finding *f)
+/* Members of a finding, as they are there. */
+static struct json_object *copy_of(struct json_object *f,
+				   const char *const *keys)
 {
 	struct json_object *json = must(json_object_new_object());
 
-	add_text(json, "name", f->name);
-	add_text(json, "verdict", kho_verdict_name(f->verdict));
-	if (f->version)
-		add_number(json, "version", f->version);
-	else
-		add_text(json, "version", NULL);
+	for (; *keys; keys++)
+		json_object_object_add(json, *keys,
+				       json_object_get(
+					       json_object_object_get(f,
+								      *keys)));
 	return json;
 }
 
 static struct json_object *update_json(const struct plan *plan, size_t to,
-				       const struct kho_report *report)
+				       struct json_object *report)
 {
 	const struct target_class *class = &plan->targets.classes[to];
 	struct json_object *json = must(json_object_new_object());
 	struct json_object *others = must(json_object_new_array());
 	struct json_object *components = must(json_object_new_array());
+	static const char *const keys[] = { "name", "verdict", "version",
+					    NULL };
 
 	for (size_t i = 1; i < class->n; i++)
 		if (is_other(class, i))
 			push_json(others,
 				  json_object_new_string(class->members[i]));
-	for (size_t i = 0; i < report->n; i++)
-		push_json(components, finding_json(&report->findings[i]));
+	for (size_t i = 0; i < report_n(report); i++)
+		push_json(components, copy_of(report_get(report, i), keys));
 	add_text(json, "to", class->members[0]);
 	add_json(json, "others", others);
-	add_text(json, "outcome", kho_outcome_name(report->outcome));
+	add_text(json, "outcome", kho_outcome_name(report_outcome(report)));
 	add_json(json, "components", components);
 	return json;
 }
 
-static struct json_object *missing_json(const struct kho_finding *f)
+static struct json_object *missing_json(struct json_object *f)
 {
-	struct json_object *json = finding_json(f);
+	static const char *const keys[] = { "name",   "verdict", "version",
+					    "writer", "reader",	 "needed_by",
+					    "reason", NULL };
+	struct json_object *json = copy_of(f, keys);
 	struct bridge bridge;
 
-	add_range(json, "writer", &f->writer);
-	add_range(json, "reader", &f->reader);
-	add_text(json, "needed_by", f->needed_by);
-	add_text(json, "reason", f->reason);
 	if (!bridge_of(f, &bridge)) {
 		add_text(json, "bridge_reads", NULL);
 		add_text(json, "bridge_writes", NULL);
@@ -456,7 +447,7 @@ static struct json_object *missing_json(const struct kho_finding *f)
 }
 
 static struct json_object *gap_json(const struct plan *plan,
-				    const struct kho_report *report)
+				    struct json_object *report)
 {
 	struct json_object *json = must(json_object_new_object());
 	struct json_object *components = must(json_object_new_array());
@@ -465,10 +456,10 @@ static struct json_object *gap_json(const struct plan *plan,
 	add_text(json, "to", name_of(plan, plan->found.gap_to));
 	add_number(json, "reached", plan->found.reached);
 	add_number(json, "classes", plan->targets.n_classes);
-	for (size_t i = 0; i < report->n; i++) {
-		const struct kho_finding *f = &report->findings[i];
+	for (size_t i = 0; i < report_n(report); i++) {
+		struct json_object *f = report_get(report, i);
 
-		if (f->verdict == KHO_INCOMPATIBLE || f->verdict == KHO_UNKNOWN)
+		if (stands_in_the_way(f))
 			push_json(components, missing_json(f));
 	}
 	add_json(json, "components", components);
@@ -487,15 +478,15 @@ static bool add_updates(const struct plan *plan, struct json_object *updates)
 	const struct kho_fleet_plan *found = &plan->found;
 
 	for (size_t i = 1; i < found->n; i++) {
-		struct kho_report *report = update_report(plan,
-							  found->classes[i - 1],
-							  found->classes[i]);
+		struct json_object *report =
+			update_report(plan, found->classes[i - 1],
+				      found->classes[i]);
 
 		if (!report)
 			return false;
 		push_json(updates,
 			  update_json(plan, found->classes[i], report));
-		kho_report_free(report);
+		json_object_put(report);
 	}
 	return true;
 }
@@ -506,7 +497,7 @@ static bool print_plan_json(const struct plan *plan)
 	const struct kho_fleet_plan *found = &plan->found;
 	struct json_object *json = new_document("kho-plan");
 	struct json_object *updates = must(json_object_new_array());
-	struct kho_report *report = NULL;
+	struct json_object *report = NULL;
 	bool ok;
 
 	add_text(json, "from", name_of(plan, plan->from));
@@ -526,7 +517,7 @@ static bool print_plan_json(const struct plan *plan)
 		add_json(json, "gap", gap_json(plan, report));
 	else
 		add_text(json, "gap", NULL);
-	kho_report_free(report);
+	json_object_put(report);
 	if (ok)
 		print_json(json);
 	else

@@ -14,8 +14,7 @@ void problems_add(struct problems *problems, enum severity severity,
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		must(text = NULL);
+	text = vformat(fmt, ap);
 	va_end(ap);
 	problems->list =
 		make_room(problems->list, problems->n, sizeof(*problems->list));

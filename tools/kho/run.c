@@ -340,8 +340,13 @@ static void stop(struct run *run, const struct signalfd_siginfo *info)
 	if (run->phase == STOPPING || run->phase == ENDED)
 		return;
 	/* What is in custody goes with it: whoever wonders shall know why. */
-	say("run: %s: SIG%s from process %u, ending %s", run->name,
-	    sigabbrev_np((int)info->ssi_signo), info->ssi_pid, run->program);
+	if (info->ssi_pid)
+		say("run: %s: SIG%s from process %u, ending %s", run->name,
+		    sigabbrev_np((int)info->ssi_signo), info->ssi_pid,
+		    run->program);
+	else
+		say("run: %s: SIG%s, ending %s", run->name,
+		    sigabbrev_np((int)info->ssi_signo), run->program);
 	if (run->phase == WAITING || run->phase == SUSPENDED) {
 		end(run, 0);
 		return;
@@ -478,8 +483,9 @@ static void hear(struct run *run)
 	struct message message;
 
 	while (notify_receive(run->notify, &message)) {
-		if (message.sender == run->pid ||
-		    process_descends(message.sender, getpid()))
+		if (message.sender &&
+		    (message.sender == run->pid ||
+		     process_descends(message.sender, getpid())))
 			obey(run, &message);
 		for (size_t i = 0; i < message.n; i++)
 			close(message.fds[i]);
@@ -662,8 +668,7 @@ static int make_sockets(struct run *run, struct kho_error *err)
 	ret = notify_init(run->notify);
 	if (ret)
 		return kho_fail(err, ret, "SO_PASSCRED: %s", strerror(-ret));
-	if (asprintf(&path, "%s/notify", run->folder.path) < 0)
-		must(path = NULL);
+	path = format("%s/notify", run->folder.path);
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		ret = kho_fail(err, -ENAMETOOLONG,
 			       "%s is too long for a socket: set "

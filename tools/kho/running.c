@@ -41,12 +41,11 @@ static const char *kcore(void)
 /* A file of debugfs, with a NUL behind it; 0 or -errno. */
 static int read_file(const char *name, char **data, size_t *size)
 {
-	char *path, *buf = must(malloc(FILE_MAX + 1));
+	char *path = format("%s/%s", debugfs(), name);
+	char *buf = must(malloc(FILE_MAX + 1));
 	ssize_t n = 0;
 	int fd, ret;
 
-	if (asprintf(&path, "%s/%s", debugfs(), name) < 0)
-		must(path = NULL);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	ret = fd < 0 ? -errno : 0;
 	free(path);

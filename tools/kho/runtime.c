@@ -42,24 +42,14 @@ static char *runtime_path(void)
 {
 	const char *own = getenv("KHO_RUNTIME_DIR");
 	const char *xdg = getenv("XDG_RUNTIME_DIR");
-	char *path;
 
-	if (own && *own) {
-		char *cwd = own[0] == '/' ? NULL : must(getcwd(NULL, 0));
-
-		if (asprintf(&path, "%s%s%s", cwd ? cwd : "", cwd ? "/" : "",
-			     own) < 0)
-			path = NULL;
-		free(cwd);
-	} else if (!geteuid()) {
-		path = strdup("/run/kho");
-	} else if (xdg && xdg[0] == '/') {
-		if (asprintf(&path, "%s/kho", xdg) < 0)
-			path = NULL;
-	} else if (asprintf(&path, "/tmp/kho-%u", geteuid()) < 0) {
-		path = NULL;
-	}
-	return must(path);
+	if (own && *own)
+		return absolute_path(own);
+	if (!geteuid())
+		return format("/run/kho");
+	if (xdg && xdg[0] == '/')
+		return format("%s/kho", xdg);
+	return format("/tmp/kho-%u", geteuid());
 }
 
 /*
@@ -141,8 +131,7 @@ int folder_create(struct folder *folder, const char *name,
 	int ret = root < 0 ? root : -EAGAIN;
 
 	*folder = (struct folder){ .dir = -1, .lock = -1 };
-	if (asprintf(&folder->path, "%s/%s", base, name) < 0)
-		must(folder->path = NULL);
+	folder->path = format("%s/%s", base, name);
 	/* Another supervisor may be removing it right now. */
 	for (int i = 0; ret == -EAGAIN && i < LOCK_TRIES; i++) {
 		char *path = folder->path;
@@ -194,8 +183,7 @@ int folder_open(struct folder *folder, const char *name, struct kho_error *err)
 
 	*folder = (struct folder){ .dir = -1, .lock = -1 };
 	if (root >= 0 && service_name_ok(name)) {
-		if (asprintf(&folder->path, "%s/%s", base, name) < 0)
-			must(folder->path = NULL);
+		folder->path = format("%s/%s", base, name);
 		folder->dir =
 			openat(root, name,
 			       O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -323,11 +311,6 @@ static struct json_object *read_status(const struct folder *folder)
 	return json;
 }
 
-static const char *get_text(struct json_object *json, const char *key)
-{
-	return json_object_get_string(json_object_object_get(json, key));
-}
-
 int service_read(const char *name, struct service *service,
 		 struct kho_error *err)
 {
@@ -351,7 +334,7 @@ int service_read(const char *name, struct service *service,
 		.arena = json_object_get_int(
 			json_object_object_get(json, "arena")),
 	};
-	if (service->name && service->program && service->state &&
+	if (*service->name && *service->program && *service->state &&
 	    service->supervisor > 0)
 		return 0;
 	service_free(service);

@@ -51,7 +51,7 @@ int suspend_add_next(struct suspend *suspend, const char *text,
 	suspend->next = make_room(suspend->next, suspend->n_next,
 				  sizeof(*suspend->next));
 	next = &suspend->next[suspend->n_next];
-	ret = kho_target_open(equals + 1, &next->manifest, err);
+	ret = target_manifest(equals + 1, &next->manifest, err);
 	if (ret)
 		return ret;
 	next->name = must(strndup(text, (size_t)(equals - text)));
@@ -91,8 +91,7 @@ static int find_services(struct suspend *suspend, struct kho_error *err)
 
 int suspend_check(struct suspend *suspend, struct kho_error *err)
 {
-	char summary[KHO_ERROR_SIZE / 2];
-	struct kho_report *report;
+	struct json_object *report, *failed;
 	int ret = 0;
 
 	for (size_t i = 0; !ret && i < suspend->n_next; i++) {
@@ -102,14 +101,15 @@ int suspend_check(struct suspend *suspend, struct kho_error *err)
 				    &report, err);
 		if (ret)
 			return ret;
-		if (report->outcome == KHO_OUTCOME_INCOMPATIBLE) {
-			kho_report_summary(report, summary, sizeof(summary));
+		/* What fails comes first. */
+		failed = report_get(report, 0);
+		if (report_outcome(report) == KHO_OUTCOME_INCOMPATIBLE)
 			ret = kho_fail(err, -EPROTONOSUPPORT,
-				       "%s cannot take over what %s has: %s",
+				       "%s cannot take over what %s has: %s: %s",
 				       next->manifest->target, next->name,
-				       summary);
-		}
-		kho_report_free(report);
+				       get_text(failed, "name"),
+				       get_text(failed, "reason"));
+		json_object_put(report);
 	}
 	return ret;
 }
@@ -119,15 +119,12 @@ static struct json_object *make_request(const struct suspend *suspend,
 {
 	struct json_object *json = must(json_object_new_object());
 	const struct next *next = find_next(suspend, name);
-	char *text;
 
 	add_text(json, "request", "suspend");
 	add_consent(json, &suspend->how);
-	if (next) {
-		text = must(kho_manifest_json(next->manifest));
-		add_json(json, "manifest", must(json_tokener_parse(text)));
-		free(text);
-	}
+	if (next)
+		add_json(json, "manifest",
+			 json_of_text(kho_manifest_json(next->manifest)));
 	return json;
 }
 
@@ -147,13 +144,9 @@ static int read_answer(struct suspended *one, struct json_object *answer,
 {
 	struct json_object *left =
 		json_object_object_get(answer, "left_behind");
-	char result[16];
 
-	read_text(answer, "result", result, sizeof(result));
-	if (strcmp(result, "suspended") != 0) {
-		read_text(answer, "error", err->text, sizeof(err->text));
-		return err->code = -EBADMSG;
-	}
+	if (strcmp(get_text(answer, "result"), "suspended") != 0)
+		return kho_fail(err, -EBADMSG, "%s", get_text(answer, "error"));
 	if (json_object_is_type(left, json_type_object)) {
 		json_object_put(one->left);
 		one->left = json_object_get(left);

@@ -15,17 +15,27 @@ struct table_cell {
 	const char *color; /* NULL: none */
 };
 
-/* Cells are added row by row; {.columns = N} is empty. */
+/*
+ * struct table - cells are added row by row
+ * @columns: how many
+ * @heads: what stands above them, '>' before that of one with numbers; NULL:
+ *         nothing
+ */
 struct table {
 	size_t columns;
+	const char *const *heads;
 	size_t n;
 	struct table_cell *cells;
 };
 
+/* @color: on a terminal that wants colours. */
 void table_cell(struct table *table, const char *color, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Prints and empties it. */
+/*
+ * Prints it, unless it has no row, and empties it. On a terminal the last column
+ * is broken between words.
+ */
 void table_print(struct table *table);
 
 #endif

@@ -39,30 +39,18 @@ static int search_path(const char *name, char **path)
 	while (dirs && *dirs) {
 		int len = (int)strcspn(dirs, ":");
 
-		if (asprintf(path, "%.*s%s%s", len, dirs, len ? "/" : "",
-			     name) < 0)
-			must(*path = NULL);
-		if (!check_executable(*path))
+		char *file =
+			format("%.*s%s%s", len, dirs, len ? "/" : "", name);
+		bool found = !check_executable(file);
+
+		if (found)
+			*path = absolute_path(file);
+		free(file);
+		if (found)
 			return 0;
-		free(*path);
-		*path = NULL;
 		dirs += len + !!dirs[len];
 	}
 	return ret;
-}
-
-static char *absolute(char *path)
-{
-	char *cwd, *result;
-
-	if (path[0] == '/')
-		return path;
-	cwd = must(getcwd(NULL, 0));
-	if (asprintf(&result, "%s/%s", cwd, path) < 0)
-		must(result = NULL);
-	free(cwd);
-	free(path);
-	return result;
 }
 
 int program_find(const char *name, char **path, struct kho_error *err)
@@ -76,7 +64,6 @@ int program_find(const char *name, char **path, struct kho_error *err)
 					"%s: no such program in PATH: a file "
 					"in this directory is written ./%s",
 					name, name);
-		*path = absolute(*path);
 		return 0;
 	}
 	ret = check_executable(name);
@@ -86,7 +73,7 @@ int program_find(const char *name, char **path, struct kho_error *err)
 				name);
 	if (ret)
 		return kho_fail(err, ret, "%s: %s", name, strerror(-ret));
-	*path = absolute(must(strdup(name)));
+	*path = absolute_path(name);
 	return 0;
 }
 
@@ -129,28 +116,55 @@ static int service_manifest(const char *name, struct kho_manifest **manifest,
 char *kernel_path(const char *path)
 {
 	const char *root = getenv("KHO_ROOT");
-	char *result;
 
-	if (asprintf(&result, "%s%s", root ? root : "", path) < 0)
-		must(result = NULL);
-	return result;
+	return format("%s%s", root ? root : "", path);
+}
+
+/*
+ * A file is one in this directory or, as for kho run and kho update, a program
+ * in PATH. @path: the latter's, to free(); otherwise NULL.
+ */
+static int find_file(const char *word, char **path, struct kho_error *err)
+{
+	bool here = !access(word, F_OK), same;
+	struct stat a, b;
+
+	*path = NULL;
+	if (strchr(word, '/') || search_path(word, path)) {
+		if (here || strchr(word, '/') || !service_name_ok(word))
+			return 0;
+		return kho_fail(err, -ENOENT,
+				"%s: neither a file, nor a program in PATH, "
+				"nor a service in custody: see 'kho list'",
+				word);
+	}
+	if (!here)
+		return 0;
+	/* PATH may lead here. */
+	same = !stat(word, &a) && !stat(*path, &b) && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+	if (!same)
+		kho_fail(err, -ENOTUNIQ, "%s: say which is meant: ./%s or %s",
+			 word, word, *path);
+	free(*path);
+	*path = NULL;
+	return same ? 0 : -ENOTUNIQ;
 }
 
 int target_manifest(const char *target, struct kho_manifest **manifest,
 		    struct kho_error *err)
 {
+	char *path;
 	int ret;
 
 	if (is_service(target))
 		return service_manifest(target, manifest, err);
 	if (!strcmp(target, "running"))
 		return kho_manifest_running(getenv("KHO_ROOT"), manifest, err);
-	ret = kho_target_open(target, manifest, err);
-	if (ret == -ENOENT && !strchr(target, '/') && service_name_ok(target))
-		kho_fail(err, ret,
-			 "%s: neither a file nor a service in custody: see "
-			 "'kho list'",
-			 target);
+	ret = find_file(target, &path, err);
+	if (!ret)
+		ret = kho_target_open(path ? path : target, manifest, err);
+	free(path);
 	return ret;
 }
 

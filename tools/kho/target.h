@@ -26,7 +26,7 @@ char *kernel_path(const char *path);
 
 /*
  * Reads the manifest of a TARGET: a service's program, "running", which is the
- * kernel, or a file.
+ * kernel, a file, or a program in PATH.
  */
 int target_manifest(const char *target, struct kho_manifest **manifest,
 		    struct kho_error *err);

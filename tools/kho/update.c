@@ -99,16 +99,6 @@ static struct json_object *make_request(const struct update *update)
 	return json;
 }
 
-/* A kho-report document, for people, when it is what made it fail. */
-static void print_refusal(struct json_object *json)
-{
-	struct kho_report *report = report_read(json);
-
-	if (report && report->outcome == KHO_OUTCOME_INCOMPATIBLE)
-		kho_report_print(report, stdout, want_color());
-	kho_report_free(report);
-}
-
 static int get_int(struct json_object *json, const char *key)
 {
 	return json_object_get_int(json_object_object_get(json, key));
@@ -151,19 +141,26 @@ static int cannot_tell(const struct update *update)
 
 static int refused(const struct update *update, struct json_object *answer)
 {
+	struct json_object *report = report_in(answer);
 	const char *why = update->err.text;
+	char *what = update->service.pid ?
+			     format("not updated, process %d serves on",
+				    update->service.pid) :
+			     format("nothing serves");
 
 	if (update->json)
 		print_result_json(update, "aborted", answer);
-	else
-		print_refusal(json_object_object_get(answer, "report"));
 	if (!strncmp(why, "update: ", strlen("update: ")))
 		why += strlen("update: ");
-	if (update->service.pid)
-		say("update: %s: not updated, process %d serves on: %s",
-		    update->name, update->service.pid, why);
-	else
-		say("update: %s: nothing serves: %s", update->name, why);
+	if (!report || report_outcome(report) != KHO_OUTCOME_INCOMPATIBLE) {
+		say("update: %s: %s: %s", update->name, what, why);
+	} else {
+		/* The report has the reason. */
+		if (!update->json)
+			report_print(report);
+		say("update: %s: %s", update->name, what);
+	}
+	free(what);
 	return EXIT_NO;
 }
 
@@ -217,44 +214,44 @@ static int await_ready(struct update *update, struct json_object *answer)
 /* PROGRAM serves: does it go without something? */
 static int updated(const struct update *update, struct json_object *answer)
 {
-	struct kho_report *report =
-		report_read(json_object_object_get(answer, "report"));
-	bool degraded = report && report->outcome == KHO_OUTCOME_DEGRADED;
+	struct json_object *report = report_in(answer);
+	bool degraded = report &&
+			report_outcome(report) == KHO_OUTCOME_DEGRADED;
 	int frozen_us = get_int(answer, "frozen_us");
-	char summary[KHO_ERROR_SIZE];
 
 	if (update->json)
 		print_result_json(update, "updated", answer);
 	else if (update->service.pid)
-		printf("%s: updated to %s (pid %d -> %d), frozen %.1f ms\n",
-		       update->name, update->program, update->service.pid,
-		       get_int(answer, "pid"), frozen_us / 1000.);
+		print_line("%s: updated to %s (pid %d -> %d), frozen %.1f ms",
+			   update->name, update->program, update->service.pid,
+			   get_int(answer, "pid"), frozen_us / 1000.);
 	else
-		printf("%s: updated to %s (pid %d), nothing ran before\n",
-		       update->name, update->program, get_int(answer, "pid"));
-	if (degraded) {
-		kho_report_summary(report, summary, sizeof(summary));
-		say("update: %s: degraded: %s", update->name, summary);
+		print_line("%s: updated to %s (pid %d), nothing ran before",
+			   update->name, update->program,
+			   get_int(answer, "pid"));
+	for (size_t i = 0; degraded && i < report_n(report); i++) {
+		struct json_object *finding = report_get(report, i);
+
+		if (finding_verdict(finding) == KHO_DROPPED)
+			say("update: %s: degraded: %s: %s", update->name,
+			    get_text(finding, "name"),
+			    get_text(finding, "reason"));
 	}
-	kho_report_free(report);
 	return degraded ? EXIT_DEGRADED : EXIT_YES;
 }
 
 static int conclude(struct update *update, struct json_object *answer)
 {
-	char result[16];
-
 	/* Another update may have come first: it is not who was there before. */
 	if (get_int(answer, "old_pid"))
 		update->service.pid = get_int(answer, "old_pid");
 
-	read_text(answer, "result", result, sizeof(result));
-	if (!strcmp(result, "updated"))
+	if (!strcmp(get_text(answer, "result"), "updated"))
 		return update->service.pid || !await_ready(update, answer) ?
 			       updated(update, answer) :
 			       refused(update, answer);
-	update->err.code = -get_int(answer, "errno");
-	read_text(answer, "error", update->err.text, sizeof(update->err.text));
+	kho_fail(&update->err, -get_int(answer, "errno"), "%s",
+		 get_text(answer, "error"));
 	return refused(update, answer);
 }
 
@@ -264,10 +261,8 @@ static int conclude(struct update *update, struct json_object *answer)
  */
 static int check_custody(struct update *update, int *code)
 {
-	struct kho_report *report = NULL;
+	struct json_object *report = NULL, *answer;
 	struct kho_manifest *manifest;
-	struct json_object *answer;
-	char *text;
 	int ret = kho_target_open(update->program, &manifest, &update->err);
 
 	if (!ret) {
@@ -275,20 +270,17 @@ static int check_custody(struct update *update, int *code)
 				    &report, &update->err);
 		kho_manifest_free(manifest);
 	}
-	if (ret || report->outcome != KHO_OUTCOME_INCOMPATIBLE) {
-		kho_report_free(report);
+	if (ret || report_outcome(report) != KHO_OUTCOME_INCOMPATIBLE) {
+		json_object_put(report);
 		return ret;
 	}
 	answer = must(json_object_new_object());
-	text = must(kho_report_json(report));
-	add_json(answer, "report", must(json_tokener_parse(text)));
+	add_json(answer, "report", report);
 	add_number(answer, "pid", 0);
 	kho_fail(&update->err, -EPROTONOSUPPORT,
 		 "%s cannot take the state over", update->program);
 	*code = refused(update, answer);
 	json_object_put(answer);
-	free(text);
-	kho_report_free(report);
 	return 1;
 }
 

@@ -120,13 +120,12 @@ static void print_uses(const struct memory *memory)
 		[USE_REGION] = "reserved memory",
 		[USE_TRACKER] = "tracker, not in itself",
 	};
-	struct table table = { .columns = 2 };
+	static const char *const heads[] = { "PAGES", "FOR" };
+	struct table table = { .columns = 2, .heads = heads };
 	uint64_t pages[USE_TRACKER + 1] = { 0 };
 
 	for (size_t i = 0; i < memory->n_uses; i++)
 		pages[memory->uses[i].class] += memory->uses[i].pages;
-	table_cell(&table, NULL, "PAGES");
-	table_cell(&table, NULL, "FOR");
 	for (size_t i = 0; i <= USE_TRACKER; i++) {
 		if (!pages[i])
 			continue;
@@ -159,15 +158,12 @@ static void print_problems(const struct problems *problems)
 				    (enum severity)severity ||
 			    n++ >= PRINTED_MAX)
 				continue;
-			table_cell(&table,
-				   want_color() ? severities[severity].color :
-						  NULL,
-				   "%s", severities[severity].text);
+			table_cell(&table, severities[severity].color, "%s",
+				   severities[severity].text);
 			table_cell(&table, NULL, "%s", problems->list[i].text);
 		}
 	}
-	if (n)
-		table_print(&table);
+	table_print(&table);
 	if (n > PRINTED_MAX)
 		printf("  and %zu more: see --json\n", n - PRINTED_MAX);
 }
@@ -177,12 +173,15 @@ static void print_verdict(const struct verdict *verdict)
 	const struct look *look = verdict->look;
 	const struct memory *memory = look_memory(look);
 
-	printf("%s: %s: %lu of %lu preserved pages are accounted for",
-	       verdict_text(verdict), look->state, verdict->accounted,
-	       memory->pages);
+	struct line line;
+
+	line_begin(&line);
+	fprintf(line.out, "%s: %s: %lu of %lu preserved page%s accounted for",
+		verdict_text(verdict), look->state, verdict->accounted,
+		memory->pages, plural(memory->pages));
 	if (!look->is_kernel)
-		printf(", %lu are the programs' own", verdict->own);
-	putchar('\n');
+		fprintf(line.out, ", %lu of the programs' own", verdict->own);
+	line_print(&line);
 	print_problems(&verdict->problems);
 	print_uses(memory);
 }

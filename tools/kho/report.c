@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
+/* Reports, as JSON. What comes from a program can be anything. */
+#include <string.h>
+
+#include "files/json.h"
+#include "report.h"
+#include "table.h"
+
+struct json_object *report_json(struct kho_report *report)
+{
+	struct json_object *json = must(report_to_json(report));
+
+	kho_report_free(report);
+	return json;
+}
+
+struct json_object *report_in(struct json_object *answer)
+{
+	struct json_object *report = json_object_object_get(answer, "report");
+	struct json_object *components =
+		json_object_object_get(report, "components");
+
+	return json_object_is_type(components, json_type_array) ? report : NULL;
+}
+
+enum kho_outcome report_outcome(struct json_object *report)
+{
+	const char *outcome = get_text(report, "outcome");
+	enum kho_outcome i = KHO_OUTCOME_COMPATIBLE;
+
+	while (i < KHO_OUTCOME_UNKNOWN &&
+	       strcmp(outcome, kho_outcome_name(i)) != 0)
+		i++;
+	return i;
+}
+
+int report_exit(struct json_object *report)
+{
+	static const int codes[] = {
+		[KHO_OUTCOME_COMPATIBLE] = EXIT_YES,
+		[KHO_OUTCOME_DEGRADED] = EXIT_DEGRADED,
+		[KHO_OUTCOME_INCOMPATIBLE] = EXIT_NO,
+		[KHO_OUTCOME_UNKNOWN] = EXIT_UNKNOWN,
+	};
+
+	return codes[report_outcome(report)];
+}
+
+/* Of what may be no array. */
+static size_t length(struct json_object *array)
+{
+	return json_object_is_type(array, json_type_array) ?
+		       json_object_array_length(array) :
+		       0;
+}
+
+size_t report_n(struct json_object *report)
+{
+	return length(json_object_object_get(report, "components"));
+}
+
+struct json_object *report_get(struct json_object *report, size_t i)
+{
+	return json_object_array_get_idx(json_object_object_get(report,
+								"components"),
+					 i);
+}
+
+enum kho_verdict finding_verdict(struct json_object *finding)
+{
+	const char *verdict = get_text(finding, "verdict");
+	enum kho_verdict i = KHO_OK;
+
+	while (i < KHO_UNKNOWN && strcmp(verdict, kho_verdict_name(i)) != 0)
+		i++;
+	return i;
+}
+
+uint32_t finding_version(struct json_object *finding, const char *key)
+{
+	return (uint32_t)json_object_get_int64(
+		json_object_object_get(finding, key));
+}
+
+struct kho_range finding_range(struct json_object *finding, const char *key)
+{
+	struct json_object *range = json_object_object_get(finding, key);
+
+	return (struct kho_range){ finding_version(range, "min"),
+				   finding_version(range, "max") };
+}
+
+static void add_range_cell(struct table *table, struct kho_range range)
+{
+	if (range.min != range.max)
+		table_cell(table, NULL, "v%u-v%u", range.min, range.max);
+	else if (range.max)
+		table_cell(table, NULL, "v%u", range.max);
+	else
+		table_cell(table, NULL, "-");
+}
+
+static void add_finding(struct table *table, struct json_object *finding)
+{
+	static const char *const colors[] = {
+		[KHO_OK] = GREEN,	[KHO_OLDER] = YELLOW,
+		[KHO_DROPPED] = YELLOW, [KHO_INCOMPATIBLE] = RED,
+		[KHO_UNKNOWN] = RED,
+	};
+	enum kho_verdict verdict = finding_verdict(finding);
+	uint32_t version = finding_version(finding, "version");
+	uint32_t has = finding_version(finding, "has");
+
+	table_cell(table, NULL, "%s", get_text(finding, "name"));
+	table_cell(table, colors[verdict], "%s", kho_verdict_name(verdict));
+	if (has && version && has != version)
+		table_cell(table, NULL, "v%u -> v%u", has, version);
+	else
+		add_range_cell(table, (struct kho_range){ version, version });
+	add_range_cell(table, finding_range(finding, "writer"));
+	add_range_cell(table, finding_range(finding, "reader"));
+	table_cell(table, NULL, "%s", get_text(finding, "needed_by"));
+}
+
+static void print_reasons(struct json_object *report, const char *what)
+{
+	struct json_object *array = json_object_object_get(report, what);
+
+	for (size_t i = 0; i < length(array); i++) {
+		struct json_object *one = json_object_array_get_idx(array, i);
+
+		if (strcmp(get_text(one, "verdict"), "ok") != 0)
+			print_line("  %s: %s", get_text(one, "name"),
+				   get_text(one, "reason"));
+	}
+}
+
+/* Why one is not met was said already. */
+static void print_conditions(struct json_object *report)
+{
+	static const char *const heads[] = { "CONDITION", "VERDICT", "" };
+	struct json_object *array =
+		json_object_object_get(report, "conditions");
+	struct table table = { .columns = 3, .heads = heads };
+
+	for (size_t i = 0; i < length(array); i++) {
+		struct json_object *one = json_object_array_get_idx(array, i);
+		const char *verdict = get_text(one, "verdict");
+		bool ok = !strcmp(verdict, "ok");
+
+		table_cell(&table, NULL, "%s", get_text(one, "name"));
+		table_cell(&table,
+			   ok			       ? GREEN :
+			   !strcmp(verdict, "unknown") ? YELLOW :
+							 RED,
+			   "%s", verdict);
+		table_cell(&table, NULL, "%s",
+			   ok ? get_text(one, "reason") : "");
+	}
+	if (table.n)
+		putchar('\n');
+	table_print(&table);
+}
+
+void report_print(struct json_object *report)
+{
+	static const char *const heads[] = {
+		"COMPONENT", "VERDICT", "VERSION",
+		"WRITER",    "READER",	"NEEDED BY"
+	};
+	static const char *const colors[] = {
+		[KHO_OUTCOME_COMPATIBLE] = GREEN,
+		[KHO_OUTCOME_DEGRADED] = YELLOW,
+		[KHO_OUTCOME_INCOMPATIBLE] = RED,
+		[KHO_OUTCOME_UNKNOWN] = YELLOW,
+	};
+	struct table table = { .columns = 6, .heads = heads };
+	enum kho_outcome outcome = report_outcome(report);
+	bool color = want_color();
+
+	printf("%s%s%s", color ? colors[outcome] : "",
+	       outcome == KHO_OUTCOME_UNKNOWN ? "cannot tell" :
+						kho_outcome_name(outcome),
+	       color ? PLAIN : "");
+	print_line(": %s -> %s", get_text(report, "from"),
+		   get_text(report, "to"));
+	print_reasons(report, "conditions");
+	print_reasons(report, "components");
+	for (size_t i = 0; i < report_n(report); i++)
+		add_finding(&table, report_get(report, i));
+	if (table.n)
+		putchar('\n');
+	table_print(&table);
+	print_conditions(report);
+}
