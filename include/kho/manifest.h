@@ -118,8 +118,8 @@ struct kho_manifest {
  * business, see <kho/image.h>. Thread-safe.
  *
  * Return: 0; -ENOEXEC when the file is neither JSON nor an ELF file of this
- * machine's class and byte order; -ENODATA when neither it nor its libraries
- * have a manifest; -EBADMSG for a malformed or contradicting one; -ENOMEM;
+ * machine's class and byte order; -ELIBACC when a library that it needs is not
+ * found; -ENODATA when neither it nor its libraries have a manifest; -EBADMSG for a malformed or contradicting one; -ENOMEM;
  * -EIO.
  */
 int kho_manifest_read(int fd, const char *path, struct kho_manifest **manifest,

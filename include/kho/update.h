@@ -78,7 +78,7 @@ struct kho_update_opts {
  * Return: 0: the successor serves, the caller must exit soon and must not
  * touch the arena, which is read-only from now on; any error: aborted, nothing
  * has changed. -EPROTONOSUPPORT: incompatible, see the report; -ENODATA,
- * -ENOEXEC, -ENOENT, -EACCES: something about the file; -ETIMEDOUT; -ECHILD:
+ * -ELIBACC, -ENOEXEC, -ENOENT, -EACCES: something about the file; -ETIMEDOUT; -ECHILD:
  * the successor died; -EALREADY: an update is going on; -EROFS: not ready;
  * what the freeze callback returned.
  */

@@ -5,8 +5,8 @@
  *
  * The libraries are gone through breadth first, as the loader does: each is
  * looked for once, in the name's first place that has a library of this
- * machine's class. One that is not found is the loader's business; it is only
- * named when there is no manifest at all, because it may be the reason.
+ * machine's class. One that is not found may have components: without it there
+ * is no manifest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "files/elf.h"
 #include "files/json.h"
 #include "files/libpath.h"
@@ -138,6 +139,7 @@ static int try_dirs(struct walk *w, const struct string_list *dirs,
 
 		if (asprintf(&path, "%s/%s", dirs->strings[i], name) < 0)
 			return no_memory(w->err);
+		path_tidy(path);
 		ret = try_library(w, path, parent);
 	}
 	return ret;
@@ -237,22 +239,30 @@ static int need(struct walk *w, size_t source, const char *name)
 
 static int no_manifest(const struct walk *w)
 {
+	return kho_fail(w->err, -ENODATA,
+			"%s: no manifest: neither it nor a library that it "
+			"needs defines a component (KHO_COMPONENT)",
+			w->manifest->target);
+}
+
+/* What is in there nobody knows. */
+static int library_missing(const struct walk *w)
+{
 	const struct string_list *missing = &w->missing;
-	char names[256] = "", *c;
+	char names[256];
 	size_t i, len = 0;
 
 	for (i = 0; i < missing->n && len < sizeof(names); i++)
 		len += (size_t)snprintf(names + len, sizeof(names) - len,
 					"%s%s", i ? ", " : "",
 					missing->strings[i]);
-	for (c = names; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
-	return kho_fail(w->err, -ENODATA,
-			"%s: no manifest: neither it nor a library that it "
-			"needs defines a component (KHO_COMPONENT)%s%s",
-			w->manifest->target,
-			missing->n ? "; libraries not found: " : "", names);
+	text_cut(names, sizeof(names), len);
+	text_clean(names);
+	return kho_fail(w->err, -ELIBACC,
+			"%s: cannot tell without what it needs, which is not "
+			"found: %s: install it, or link with a RUNPATH that "
+			"leads there; LD_LIBRARY_PATH does not count",
+			w->manifest->target, names);
 }
 
 static int walk(struct walk *w, int fd, char *path)
@@ -264,6 +274,8 @@ static int walk(struct walk *w, int fd, char *path)
 	for (i = 0; !ret && i < w->manifest->n_sources; i++)
 		for (j = 0; !ret && j < w->files[i].deps.n; j++)
 			ret = need(w, i, w->files[i].deps.needed[j]);
+	if (!ret && w->missing.n)
+		ret = library_missing(w);
 	if (!ret && !w->manifest->n)
 		ret = no_manifest(w);
 	return ret ? ret : manifest_finish(w->manifest, w->err);

@@ -804,7 +804,7 @@ def manifests():
     with Service(name='m') as s:
         assert V1 in kho('manifest', 'm', code=0).stdout
         # A name is a service first; a path is a file.
-        shutil.copy(V2, f'{DIR}/m')
+        shutil.copy(V3, f'{DIR}/m')
         assert V1 in kho('manifest', 'm', code=0, cwd=DIR).stdout
         assert './m' in kho('manifest', './m', code=0, cwd=DIR).stdout
         s.number()

@@ -188,6 +188,27 @@ def marks():
 
 # What a word on the command line means
 
+def missing_library():
+    """a library that is not found is named, and nothing else is said"""
+    os.makedirs(f'{DIR}/moved', exist_ok=True)
+    moved = f'{DIR}/moved/tally'
+    shutil.copy(V2, moved)
+    data = open(moved, 'rb').read()
+    # As after a move: where it looks, it is not.
+    data = re.sub(rb'\$ORIGIN/[^\0]*\0|/[^\0]*/lib:[^\0]*\0',
+                  lambda m: b'/nowhere'.ljust(len(m[0]), b'\0'), data)
+    file('moved/tally', data, 0o755)
+    with Service('moved') as s:
+        for args in (['manifest', moved], ['check', V1, moved],
+                     ['check', moved, V1], ['check', s.name, moved],
+                     ['update', s.name, moved], ['matrix', moved, V1],
+                     ['plan', V1, moved]):
+            out, err = kho(*args, code=2)
+            assert re.fullmatch(r'kho: \w+: [^\n]* needs, which is not found: '
+                                r'libkho\.so\.\d[^\n]*\n', err), err
+            assert 'unknown' not in out and 'build it with' not in out, out
+
+
 def in_path():
     """a program in PATH is found by all that take one; two are too many"""
     os.makedirs(f'{DIR}/bin', exist_ok=True)
@@ -392,7 +413,7 @@ def one():
         assert '(or another that says the same)' in shown, shown
 
 
-TESTS = [words, controls, marks, in_path, paths, control_c,
+TESTS = [words, controls, marks, missing_library, in_path, paths, control_c,
          refused_once, what_a_program_says, one]
 
 try:
