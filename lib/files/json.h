@@ -31,6 +31,11 @@ char *json_text(struct json_object *object, int flags);
 /* The same, for people to read. */
 char *json_finish(struct json_object *object);
 
+/* A kho-profile that was read already, as kho_profile_parse(). */
+struct kho_profile;
+int profile_of_json(struct json_object *json, const char *where,
+		    struct kho_profile **profile, struct kho_error *err);
+
 /* A kho-report, see kho_report_json(). */
 struct kho_report;
 struct json_object *report_to_json(const struct kho_report *report);

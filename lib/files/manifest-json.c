@@ -11,6 +11,7 @@
 #include "compat/component.h"
 #include "compat/manifest.h"
 #include "files/json.h"
+#include "files/manifest.h"
 
 #define SCHEMA "kho-manifest"
 #define VERSION 1
@@ -433,21 +434,29 @@ static int read_document(const struct json_value *v,
 	return ret ? ret : manifest_finish(manifest, err);
 }
 
-int kho_manifest_parse(const char *text, size_t len, const char *where,
-		       struct kho_manifest **manifest, struct kho_error *err)
+int manifest_of_json(json_object *json, const char *where,
+		     struct kho_manifest **manifest, struct kho_error *err)
 {
-	struct json_value document = { .name = where };
-	struct kho_manifest *m;
-	int ret = json_parse_strict(text, len, where, &document.object, err);
+	const struct json_value document = { .object = json, .name = where };
+	struct kho_manifest *m = manifest_new(where);
+	int ret = m ? read_document(&document, m, err) : no_memory(err);
 
-	if (ret)
-		return ret;
-	m = manifest_new(where);
-	ret = m ? read_document(&document, m, err) : no_memory(err);
-	json_object_put(document.object);
 	if (ret)
 		kho_manifest_free(m);
 	else
 		*manifest = m;
+	return ret;
+}
+
+int kho_manifest_parse(const char *text, size_t len, const char *where,
+		       struct kho_manifest **manifest, struct kho_error *err)
+{
+	json_object *json;
+	int ret = json_parse_strict(text, len, where, &json, err);
+
+	if (ret)
+		return ret;
+	ret = manifest_of_json(json, where, manifest, err);
+	json_object_put(json);
 	return ret;
 }

@@ -20,6 +20,11 @@ struct manifest_reader {
 		    struct kho_error *err);
 };
 
+/* Of a document that was read already, as kho_manifest_parse(). */
+struct json_object;
+int manifest_of_json(struct json_object *json, const char *where,
+		     struct kho_manifest **manifest, struct kho_error *err);
+
 extern const struct manifest_reader manifest_json_reader;
 /* Takes every file, and says why it is no program. */
 extern const struct manifest_reader manifest_program_reader;

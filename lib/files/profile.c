@@ -102,10 +102,18 @@ static int read_document(const struct json_value *document,
 	return ret;
 }
 
+int profile_of_json(json_object *json, const char *where,
+		    struct kho_profile **profile, struct kho_error *err)
+{
+	const struct json_value document = { .object = json, .name = where };
+
+	return read_document(&document, profile, err);
+}
+
 int kho_profile_parse(const char *text, size_t len, const char *where,
 		      struct kho_profile **profile, struct kho_error *err)
 {
-	struct json_value document = { .name = where };
+	json_object *json;
 	int ret;
 
 	if (len > MAX_SIZE)
@@ -113,11 +121,11 @@ int kho_profile_parse(const char *text, size_t len, const char *where,
 				"%s: has more than %u MiB: a profile that "
 				"large is not read",
 				where, MAX_SIZE >> 20);
-	ret = json_parse_strict(text, len, where, &document.object, err);
+	ret = json_parse_strict(text, len, where, &json, err);
 	if (ret)
 		return ret;
-	ret = read_document(&document, profile, err);
-	json_object_put(document.object);
+	ret = profile_of_json(json, where, profile, err);
+	json_object_put(json);
 	return ret;
 }
 

@@ -18,10 +18,9 @@
 #include <kho/update.h>
 
 #include "files/json.h"
+#include "files/manifest.h"
+#include "handover/datagram.h"
 #include "handover/private.h"
-
-/* A manifest can be in it. */
-#define REQUEST_MAX (1u << 20)
 
 /* How long a client may take from connecting to its request. */
 #define REQUEST_TIMEOUT_MS 1000
@@ -30,72 +29,6 @@ int kho_poll_fd(const struct kho *kho)
 {
 	return kho->service->fds.control >= 0 ? kho->service->fds.control :
 						-ENOENT;
-}
-
-/* Only root and the user whose program this is may ask. */
-static bool allowed(int sock)
-{
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-
-	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
-	       (cred.uid == 0 || cred.uid == geteuid());
-}
-
-/* One datagram: its length, 0 when there is none. @fd: that came with it, or -1. */
-static size_t receive_text(int sock, char *buf, int *fd)
-{
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = buf, .iov_len = REQUEST_MAX };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      /* Its padding would have room for another. */
-			      .msg_controllen = CMSG_LEN(sizeof(int)) };
-	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	/* One without a text can have a fd, too. */
-	struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(c), sizeof(int));
-	return n > 0 ? (size_t)n : 0;
-}
-
-static struct json_object *receive(int sock, int *fd)
-{
-	struct pollfd pfd = { .fd = sock, .events = POLLIN };
-	struct json_object *request = NULL;
-	char *buf = malloc(REQUEST_MAX + 1);
-	size_t n;
-
-	if (!buf || poll(&pfd, 1, REQUEST_TIMEOUT_MS) <= 0)
-		goto out;
-	/* A client that gave up has told its user that nothing happens. */
-	if (pfd.revents & POLLHUP)
-		goto out;
-	n = receive_text(sock, buf, fd);
-	if (n) {
-		buf[n] = '\0';
-		request = json_tokener_parse(buf);
-	}
-out:
-	free(buf);
-	return request;
-}
-
-static void reply(int sock, struct json_object *answer)
-{
-	const char *text =
-		json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN);
-	int size = (int)strlen(text) + 4096;
-
-	/* A datagram must fit into the buffer as a whole. */
-	setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	/* A client that left does not get it; there is nobody to tell. */
-	send(sock, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* An array of strings, as for execve(); NULL when it is none. */
@@ -131,16 +64,13 @@ static int read_opts(struct json_object *request, struct kho_update_opts *opts,
 		     struct kho_profile **profile, struct kho_error *err)
 {
 	struct json_object *value;
-	const char *text;
 	int ret;
 
 	if (json_object_object_get_ex(request, "allow_degraded", &value))
 		opts->allow_degraded = json_object_get_boolean(value);
 	if (!json_object_object_get_ex(request, "profile", &value))
 		return 0;
-	text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
-	ret = kho_profile_parse(text, strlen(text), "control: profile", profile,
-				err);
+	ret = profile_of_json(value, "control: profile", profile, err);
 	if (!ret)
 		opts->profile = *profile;
 	return ret;
@@ -157,14 +87,12 @@ static int read_manifest(struct json_object *request,
 			 struct kho_manifest **manifest, struct kho_error *err)
 {
 	struct json_object *value;
-	const char *text;
 
 	*manifest = NULL;
 	if (!json_object_object_get_ex(request, "manifest", &value))
 		return 0;
-	text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
-	return kho_manifest_parse(text, strlen(text),
-				  get_string(value, "target"), manifest, err);
+	return manifest_of_json(value, get_string(value, "target"), manifest,
+				err);
 }
 
 /* Could this program hand over to one with the manifest in the request? */
@@ -333,9 +261,9 @@ static int handle(struct kho *kho, int sock)
 	struct json_object *request, *answer = json_object_new_object();
 	const char *result = "aborted";
 	struct kho_error err = { 0 };
-	int ret, fd = -1;
+	int ret, fd;
 
-	request = allowed(sock) ? receive(sock, &fd) : NULL;
+	request = request_receive(sock, REQUEST_TIMEOUT_MS, &fd);
 	if (!request)
 		ret = kho_fail(&err, -EINVAL,
 			       "control: no request that can be understood");
@@ -355,7 +283,7 @@ static int handle(struct kho *kho, int sock)
 	/* Before anybody acts on it: a custodian who stops us need not wait. */
 	if (!strcmp(result, "suspended"))
 		notify_send("X_KHO_SUSPENDED=1\n");
-	reply(sock, answer);
+	request_answer(sock, answer);
 	json_object_put(answer);
 	json_object_put(request);
 	if (!strcmp(result, "suspended"))

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +14,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "handover/private.h"
+#include "handover/datagram.h"
+#include "handover/notify.h"
 
 #define LISTEN_FDS_START 3
 
 #define BARRIER_TIMEOUT_MS 2000
 
-/* Is somebody there who keeps fds for us? */
 bool notify_custody(void)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
@@ -31,48 +32,27 @@ static int send_with_fd(const char *text, int fd)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)text,
-			     .iov_len = strlen(text) };
-	struct msghdr msg = { .msg_name = &addr,
-			      .msg_iov = &iov,
-			      .msg_iovlen = 1 };
-	int sock, ret = 0;
+	size_t len;
+	int sock, ret;
 
 	if (!notify_custody())
 		return 0;
-	if (strlen(path) >= sizeof(addr.sun_path))
+	len = strlen(path);
+	if (len >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
-	memcpy(addr.sun_path, path, strlen(path));
-	msg.msg_namelen = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
-				      strlen(path));
+	memcpy(addr.sun_path, path, len);
 	if (path[0] == '@')
 		addr.sun_path[0] = '\0';
-	if (fd >= 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
-	}
 	sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (sock < 0)
 		return -errno;
-	while (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0) {
-		if (errno == EINTR)
-			continue;
-		ret = -errno;
-		break;
-	}
+	ret = datagram_send(sock, &addr,
+			    offsetof(struct sockaddr_un, sun_path) + len, text,
+			    fd, 0);
 	close(sock);
 	return ret;
 }
 
-/* Tell custody something; nothing to do without one. */
 int notify_send(const char *text)
 {
 	return send_with_fd(text, -1);

@@ -13,6 +13,7 @@
 #include <kho/update.h>
 
 #include "arena/arena.h"
+#include "handover/notify.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -112,13 +113,6 @@ int fds_put_in(struct kho *kho, const char *name, int fd, bool stored);
 int fds_snapshot(struct kho *kho, struct named_fd **list, size_t *n);
 /* Tell custody of all that it is to keep. */
 int fds_store(struct kho *kho);
-
-/* notify.c: the program's side of custody, sd_notify(3)'s protocol */
-bool notify_custody(void);
-int notify_send(const char *text);
-void notify_barrier(void);
-int notify_store(const char *name, int fd);
-int notify_unstore(const char *name);
 
 /* listen.c */
 int listen_take_fds(struct kho *kho, int *arena, struct kho_error *err);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ask.h"
+#include "handover/datagram.h"
 
 /* After a program's sudden death: until the supervisor has seen to it. */
 #define AFTERMATH_TRIES 50
@@ -74,38 +75,11 @@ static int receive_answer(const struct service *service, int sock,
 	return ret;
 }
 
-/* A datagram, with a fd if that is not -1. */
-static ssize_t send_request(int sock, const char *text, int fd)
-{
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)text,
-			     .iov_len = strlen(text) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	int size = (int)iov.iov_len + 4096;
-
-	if (fd >= 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
-	}
-	setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	return sendmsg(sock, &msg, MSG_NOSIGNAL);
-}
-
 int ask_and_hold(const struct service *service, struct json_object *request,
 		 int fd, unsigned int timeout_ms, int *sock,
 		 struct json_object **answer, struct kho_error *err)
 {
-	const char *text = must(
-		(void *)(uintptr_t)
-			json_object_to_json_string_ext(request,
-						       JSON_C_TO_STRING_PLAIN));
+	const char *text = json_object_to_json_string(request);
 	struct folder folder;
 	int ret;
 
@@ -118,13 +92,14 @@ int ask_and_hold(const struct service *service, struct json_object *request,
 	folder_close(&folder);
 	if (*sock < 0)
 		return *sock;
-	if (send_request(*sock, text, fd) >= 0)
+	ret = datagram_send(*sock, NULL, 0, text, fd, 0);
+	if (!ret)
 		ret = receive_answer(service, *sock, timeout_ms, answer, err);
-	else if (errno == EPIPE)
+	else if (ret == -EPIPE)
 		ret = explain_silence(service, err);
 	else
-		ret = kho_fail(err, -errno, "cannot send the request: %s",
-			       strerror(errno));
+		kho_fail(err, ret, "cannot send the request: %s",
+			 strerror(-ret));
 	if (ret) {
 		close(*sock);
 		*sock = -1;

@@ -1,60 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Requests that the supervisor answers, because no program runs. */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "control.h"
+#include "handover/datagram.h"
 #include "kho.h"
-
-#define REQUEST_MAX (1u << 20)
 
 /* The supervisor has other things to do than to wait for a client. */
 #define REQUEST_TIMEOUT_MS 200
-
-static bool allowed(int sock)
-{
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-
-	return !getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
-	       (cred.uid == 0 || cred.uid == geteuid());
-}
-
-/* @fd: that came with it, or -1. */
-static struct json_object *receive(int sock, int *fd)
-{
-	struct pollfd pfd = { .fd = sock, .events = POLLIN };
-	static char text[REQUEST_MAX + 1];
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = text, .iov_len = REQUEST_MAX };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      /* Its padding would have room for another. */
-			      .msg_controllen = CMSG_LEN(sizeof(int)) };
-	struct cmsghdr *c;
-	ssize_t len;
-
-	if (!allowed(sock) || poll(&pfd, 1, REQUEST_TIMEOUT_MS) <= 0 ||
-	    pfd.revents & POLLHUP)
-		return NULL;
-	len = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (len < 0)
-		return NULL;
-	/* One without a text can have a fd, too. */
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(c), sizeof(int));
-	text[len] = 0;
-	return json_tokener_parse(text);
-}
 
 /* Pointers, and behind them the strings; NULL when it is no such array. */
 static char **read_argv(struct json_object *array)
@@ -124,7 +81,8 @@ int control_receive(int listener, struct request *request)
 	};
 	if (request->sock < 0)
 		return -EAGAIN;
-	json = receive(request->sock, &request->session);
+	json = request_receive(request->sock, REQUEST_TIMEOUT_MS,
+			       &request->session);
 	ok = read_request(json, request);
 	json_object_put(json);
 	/* Only one that is to be suspended has a use for it. */
@@ -141,15 +99,11 @@ int control_receive(int listener, struct request *request)
 static void answer(const struct request *request, struct json_object *json,
 		   const char *result, const struct kho_error *err)
 {
-	const char *text;
-
 	add_text(json, "result", err ? "aborted" : result);
 	add_number(json, "errno", err ? (uint64_t)-err->code : 0);
 	if (err)
 		add_text(json, "error", err->text);
-	text = json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN);
-	/* A client that left does not get it. */
-	send(request->sock, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+	request_answer(request->sock, json);
 	json_object_put(json);
 }
 

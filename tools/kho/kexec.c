@@ -20,7 +20,7 @@
 #include "check.h"
 #include "jump.h"
 #include "kho.h"
-#include "notify.h"
+#include "handover/notify.h"
 #include "suspend.h"
 #include "target.h"
 
@@ -292,7 +292,7 @@ static int check_services(struct kexec *kexec)
 /* What is suspended is so until this process ends, or the kernel. */
 static _Noreturn void hold(void)
 {
-	notify_ready();
+	notify_send("READY=1\n");
 	for (;;)
 		pause();
 }

@@ -43,7 +43,4 @@ int notify_init(int sock);
 /* The next message: true, or false when there is none. */
 bool notify_receive(int sock, struct message *message);
 
-/* Tells our own supervisor, if there is one, that we are ready. */
-void notify_ready(void);
-
 #endif
