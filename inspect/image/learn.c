@@ -135,6 +135,9 @@ static int add_string(struct image *image, const char *string, size_t source,
 				  "cannot tell: '%.47s' is in it, which is no "
 				  "version that is known (%s): use a newer kho",
 				  string, why.text);
+	/* That of "luo-vfio-v1" is another one. */
+	if (strcmp(c.tokens[0].name, name) != 0)
+		return 0;
 	for (i = 0; !ret && i < c.n; i++)
 		ret = see(image, string, &c.tokens[i], source, !bundles);
 	if (ret || bundles)

@@ -84,13 +84,15 @@ def vmlinux(rodata=None, data=MEMFD, init_data=b'', notes=b'', versions=b'',
         for name, content, section_type, section_flags in group:
             if not content:
                 continue
+            # Notes end where they end.
+            size = len(content) + (0 if section_type == 7 else
+                                   -len(content) % 8)
             content += bytes(-len(content) % 8)
             if section_type == 7:
-                segments.append((4, 4, at, base + at, base + at, len(content),
-                                 len(content), 4))
+                segments.append((4, 4, at, base + at, base + at, size, size, 4))
             sections.append(struct.pack(
                 '<IIQQQQIIQQ', len(names), section_type, section_flags,
-                base + at, at, len(content), 0, 0, 8, 0))
+                base + at, at, size, 0, 0, 8, 0))
             names += name.encode() + b'\0'
             body += content
             at += len(content)
