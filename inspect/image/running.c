@@ -552,9 +552,9 @@ static int combine_without_image(struct running *r)
 	bool built = config->known && config->kexec_handover == OPTION_ON;
 	int ret;
 
-	/* A handler's version is nowhere else. */
+	/* A handler's version is nowhere else; an old kernel has no such option. */
 	if (r->tree && r->luo == OPTION_ON &&
-	    !(config->known && config->liveupdate_memfd != OPTION_ON))
+	    config->liveupdate_memfd != OPTION_OFF)
 		return cannot_tell(r,
 				   "only its image has the version of memfd");
 	if (!r->tree && !(config->known && !built) &&
