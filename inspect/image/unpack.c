@@ -14,6 +14,8 @@
 
 #define IN_WINDOW (64u << 10)
 #define OUT_WINDOW (256u << 10)
+/* bgzip makes one of 64 KiB; empty ones would take for ever. */
+#define MEMBERS_MAX (1u << 16)
 
 struct windows {
 	uint8_t in[IN_WINDOW];
@@ -25,6 +27,7 @@ struct windows {
  * @image: for messages
  * @piece: what is packed
  * @codec: how
+ * @members: that follow the first
  * @at: bytes of @piece that were read
  * @size: bytes that came out
  */
@@ -32,6 +35,7 @@ struct unpacking {
 	const struct image *image;
 	const struct piece *piece;
 	const struct codec *codec;
+	unsigned int members;
 	uint64_t at;
 	uint64_t size;
 };
@@ -145,6 +149,9 @@ static int pump(struct unpacking *u, void **unpacker, struct windows *windows,
 		if (!ret && done)
 			ret = find_member(u, windows->in, &flow, &more);
 		if (!ret && done && more) {
+			flow.why = "it is in too many pieces";
+			if (++u->members == MEMBERS_MAX)
+				return failed(u, -ENOTSUP, &flow);
 			u->codec->end(*unpacker);
 			*unpacker = u->codec->begin();
 			if (!*unpacker)
