@@ -382,9 +382,11 @@ static int read_header(struct kdump *k, struct kho_dump *core,
 	unsigned char header[HEADER], sub[SUB_HEADER_SIZE];
 	uint64_t block, bitmaps, max_pfn;
 
-	if (file_read(k, 0, header, sizeof(header)) ||
-	    memcmp(header, MAGIC, strlen(MAGIC)) != 0)
+	if (file_read(k, 0, header, sizeof(header)))
 		return damaged(err, "its header is not there");
+	if (memcmp(header, MAGIC, strlen(MAGIC)) != 0)
+		return kho_fail(err, -EPROTONOSUPPORT,
+				"core: a flattened dump of another kind: put it together with makedumpfile -R");
 	block = get_u32(header + BLOCK_SIZE);
 	bitmaps = get_u32(header + BITMAPS);
 	max_pfn = get_u32(header + MAX_PFN);

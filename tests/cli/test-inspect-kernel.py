@@ -710,6 +710,7 @@ def kdumps():
             (flattened(kdump(SMALL))[:-20], 'a piece that cannot be'),
             (flattened(kdump(SMALL))[:-16] + struct.pack('>qq', 3, 1) + b'x' +
              struct.pack('>qq', -1, -1), 'makedumpfile -R'),
+            (flattened(SMALL), 'of another kind'),
             (kdump(SMALL)[:6000], 'bitmaps'), (kdump(SMALL)[:300], 'header')):
         error = kho('verify', file('kdump', data), code=2).stderr
         assert word in error and 'arena' not in error, error
