@@ -30,16 +30,18 @@ static int no_memory(struct kho_error *err)
 	return kho_fail(err, -ENOMEM, "out of memory");
 }
 
+struct file {
+	struct elf_deps deps;
+	size_t parent; /* who needs it; the program: itself */
+	dev_t dev;
+	ino_t ino;
+};
+
 /* What a look at a program with its libraries needs to remember. */
 struct walk {
 	struct collection collection;
 	struct kho_manifest *manifest; /* the collection's */
-	struct file {
-		struct elf_deps deps;
-		size_t parent; /* who needs it; the program: itself */
-		dev_t dev;
-		ino_t ino;
-	} * files; /* one for each of the manifest's sources */
+	struct file *files; /* one for each of the manifest's sources */
 	struct string_list names; /* that were looked for */
 	struct string_list missing;
 	struct string_list system; /* directories */

@@ -26,14 +26,17 @@ struct jump {
 	char *cmdline;
 };
 
-/* These options, for getopt_long(), and what to say of them. */
+/*
+ * These options, for getopt_long(), and what to say of them. Versions of
+ * clang-format differ.
+ */
+/* clang-format off */
 #define JUMP_OPTIONS                                                           \
 	{ "initrd", required_argument, NULL, 'i' },                            \
-		{ "cmdline", required_argument, NULL, 'C' },                   \
-		{ "append", required_argument, NULL, 'a' },                    \
-	{                                                                      \
-		"reuse-cmdline", no_argument, NULL, 'r'                        \
-	}
+	{ "cmdline", required_argument, NULL, 'C' },                           \
+	{ "append", required_argument, NULL, 'a' },                            \
+	{ "reuse-cmdline", no_argument, NULL, 'r' }
+/* clang-format on */
 #define JUMP_HELP                                                              \
 	"  --initrd FILE      the next kernel's initial RAM disk\n"            \
 	"  --cmdline TEXT     its command line\n"                              \
