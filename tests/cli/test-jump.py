@@ -357,7 +357,7 @@ def device():
         [KHO, 'run', '--name', 's', '--', TALLY, f'{DIR}/socket'], env=env,
         stderr=subprocess.DEVNULL)
     try:
-        while not os.path.exists(f'{DIR}/socket'):
+        while 'serving' not in running.kho('list', code=0).stdout:
             assert service.poll() is None
             time.sleep(.02)
         done = running.kho(*args, code=0)
