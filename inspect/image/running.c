@@ -58,6 +58,7 @@ static const struct place configs[] = {
  * @release: of the kernel
  * @config: its configuration
  * @config_path: where that is from; empty: nowhere
+ * @cmdline: its command line could be read
  * @kho: whether it is switched on; OPTION_ABSENT: not known
  * @luo: the same
  * @tree: there is a state tree
@@ -71,6 +72,7 @@ struct running {
 	char release[66];
 	struct config config;
 	char config_path[PATH_MAX];
+	bool cmdline;
 	enum option kho;
 	enum option luo;
 	bool tree;
@@ -211,11 +213,8 @@ static int read_cmdline(struct running *r)
 		return cannot_read(r, path, ret);
 	if (!text)
 		return 0;
+	r->cmdline = true;
 	r->kho = setting_of(text, "kho");
-	if (!r->kho && r->config.known)
-		r->kho = r->config.kexec_handover_enable_default == OPTION_ON ?
-				 OPTION_ON :
-				 OPTION_OFF;
 	r->luo = setting_of(text, "liveupdate") == OPTION_ON ? OPTION_ON :
 							       OPTION_OFF;
 	free(text);
@@ -571,16 +570,38 @@ static int combine_without_image(struct running *r)
 	return ret;
 }
 
+/* When its command line does not say whether KHO is on. */
+static void read_default(struct running *r)
+{
+	const struct kho_image *image = r->manifest ? r->manifest->image : NULL;
+	bool on = r->config.kexec_handover_enable_default == OPTION_ON;
+
+	if (r->kho || !r->cmdline)
+		return;
+	if (r->config.known)
+		r->kho = on ? OPTION_ON : OPTION_OFF;
+	else if (image && image->config)
+		r->kho = image->kho_on ? OPTION_ON : OPTION_OFF;
+}
+
 static int combine(struct running *r)
 {
 	int ret = 0;
 
+	read_default(r);
 	if (!r->manifest)
 		return combine_without_image(r);
 	if (r->tree)
 		ret = merge_tree(r);
 	else if (!r->manifest->image->missing[0] && r->kho == OPTION_OFF)
 		ret = make_switched_off(r);
+	else if (!r->manifest->image->missing[0] && !r->kho)
+		ret = kho_fail(r->err, -ENODATA,
+			       "running: cannot tell whether its KHO is on: "
+			       "neither its command line nor its configuration "
+			       "says it, and only root can look into %s" DEBUGFS
+			       "fdt",
+			       r->root);
 	if (!ret && r->luo == OPTION_OFF)
 		drop_luo(r->manifest);
 	free(r->manifest->target);

@@ -770,6 +770,13 @@ def running_off():
         COMPONENTS
     for cmdline in 'kho=on', 'kho=on liveupdate=off', 'kho=Y xliveupdate=on':
         assert versions(Root(kernel, None, cmdline).manifest()) == WITHOUT_LUO
+    # Its image says it, too.
+    for built_in, on in ('y', True), ('n', False):
+        image = images.bzimage(images.vmlinux(
+            BANNER + VERSIONS + images.config(
+                KEXEC_HANDOVER='y', KEXEC_HANDOVER_ENABLE_DEFAULT=built_in)))
+        found = Root(image, None, '').manifest(0 if on else 1)
+        assert (versions(found) == WITHOUT_LUO) == on, found
     # As Linux reads it, which is not word by word.
     for cmdline in ('kho=on -- kho=off', 'kho=on x="a kho=off"',
                     '"kho=on" kho=maybe'):
@@ -823,6 +830,9 @@ def running_unknown():
     """when it cannot be told"""
     Root().refused(f'/boot/vmlinuz-{RELEASE}', 'debug/kho/out/fdt')
     Root(config_=CONFIG).refused(f'/boot/vmlinuz-{RELEASE}')
+    # Perhaps it hands nothing over.
+    for line in 'quiet', None:
+        Root(images.bzimage(), cmdline=line).refused('whether its KHO is on')
     Root(images.bzimage(images.vmlinux(BANNER.replace(b'7.9', b'7.8') +
                                        VERSIONS))).refused(
         f'is Linux 7.8.1-test, but Linux {RELEASE} is running')
