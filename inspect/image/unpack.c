@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "inspect/image/private.h"
 
 #define IN_WINDOW (64u << 10)
@@ -201,24 +202,23 @@ static bool is_zero(const uint8_t *bytes, size_t len)
 	return !bytes[0] && !memcmp(bytes, bytes + 1, len - 1);
 }
 
+static int spool_fail(const struct spool *spool, int ret)
+{
+	return image_fail(spool->image, ret,
+			  "cannot unpack it into a memfd: %s%s", strerror(-ret),
+			  ret == -EFBIG ? ": raise ulimit -f" : "");
+}
+
 /* Zeros become a hole, which takes no memory. */
 static int spool_out(void *arg, const uint8_t *bytes, size_t len)
 {
 	struct spool *spool = arg;
-	uint64_t end = spool->size + len;
-	ssize_t n;
+	int ret = is_zero(bytes, len) ?
+			  0 :
+			  file_write(spool->fd, bytes, len, spool->size);
 
-	while (spool->size < end && !is_zero(bytes, len)) {
-		n = pwrite(spool->fd, bytes, len, (off_t)spool->size);
-		if (n < 0)
-			return kho_fail(spool->image->err, -errno,
-					"cannot write to a memfd: %m");
-		bytes += n;
-		len -= (size_t)n;
-		spool->size += (uint64_t)n;
-	}
-	spool->size = end;
-	return 0;
+	spool->size += len;
+	return ret ? spool_fail(spool, ret) : 0;
 }
 
 int unpack_payload(struct image *image, struct piece *piece,
@@ -245,9 +245,11 @@ int unpack_payload(struct image *image, struct piece *piece,
 	ret = unpack(image, piece, codec,
 		     known ? (uint64_t)declared : KHO_IMAGE_MAX, known,
 		     spool_out, &spool, &rest);
-	if (!ret && ftruncate(spool.fd, (off_t)spool.size))
-		ret = kho_fail(image->err, -errno,
-			       "cannot write to a memfd: %m");
+	if (!ret) {
+		ret = file_truncate(spool.fd, spool.size);
+		if (ret)
+			spool_fail(&spool, ret);
+	}
 	/* An lz4 file ends anywhere. */
 	image->whole = !rest && (known || strcmp(codec->name, "lz4") != 0);
 	*piece = (struct piece){ spool.fd, 0, spool.size };

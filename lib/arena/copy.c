@@ -17,6 +17,7 @@
 #include <kho/state.h>
 
 #include "arena/arena.h"
+#include "base/file.h"
 #include "base/mem.h"
 
 #define PIECE (1ul << 20)
@@ -74,22 +75,9 @@ static int find_end(const struct kho_arena_view *view, uint64_t *end,
 
 static int copy_piece(int from, int to, off_t at, size_t len, void *buf)
 {
-	char *p = buf;
-
 	if (mem_read_file(from, (uint64_t)at, buf, len))
 		return -EIO;
-	while (len) {
-		ssize_t n = pwrite(to, p, len, at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		at += n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return file_write(to, buf, len, (uint64_t)at);
 }
 
 /* Without what is a hole anyway. */
@@ -128,8 +116,9 @@ static int make_copy(int fd, uint64_t end, int *copy, struct kho_error *err)
 
 	if (to < 0)
 		return to;
-	ret = ftruncate(to, (off_t)end) ? -errno :
-					  copy_data(fd, to, (off_t)end);
+	ret = file_truncate(to, end);
+	if (!ret)
+		ret = copy_data(fd, to, (off_t)end);
 	super = ret ? MAP_FAILED :
 		      mmap(NULL, sizeof(*super), PROT_READ | PROT_WRITE,
 			   MAP_SHARED, to, 0);

@@ -16,6 +16,7 @@
 
 #include "arena/private.h"
 #include "base/crc32c.h"
+#include "base/file.h"
 #include "base/mem.h"
 
 KHO_COMPONENT(arena, .write = { KHO_ARENA_VERSION, KHO_ARENA_VERSION },
@@ -367,11 +368,14 @@ void arena_del_mapping(struct kho *kho, struct mapping *mapping)
 int arena_resize(struct kho *kho, uint64_t size)
 {
 	struct stat st;
+	int ret = 0;
 
 	if (fstat(kho->fd, &st) < 0)
 		return -errno;
-	if ((uint64_t)st.st_size < size && ftruncate(kho->fd, (off_t)size) < 0)
-		return errno == EFBIG || errno == EINVAL ? -ENOSPC : -errno;
+	if ((uint64_t)st.st_size < size)
+		ret = file_truncate(kho->fd, size);
+	if (ret)
+		return ret == -EFBIG || ret == -EINVAL ? -ENOSPC : ret;
 	arena_set_super_size(kho->super, size);
 	__atomic_store_n(&kho->size, size, __ATOMIC_RELEASE);
 	return 0;

@@ -170,6 +170,7 @@ static int back_block(struct kho *kho, uint64_t pfn, unsigned int order)
 	for (uint64_t chunk = first; chunk <= last; chunk++) {
 		int ret;
 
+		/* Within the file: no SIGXFSZ. */
 		if (test_bit(a->backed, chunk))
 			continue;
 		do {

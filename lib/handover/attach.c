@@ -20,6 +20,7 @@
 #include <kho/manifest.h>
 #include <kho/pages.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "handover/private.h"
 
@@ -176,12 +177,12 @@ static int start_file(int fd, struct kho_error *err)
 
 	if (ret)
 		return ret;
-	if (ftruncate(fd, CHUNK_SIZE) == 0 &&
-	    fallocate(fd, 0, 0, CHUNK_SIZE) == 0)
-		return 0;
-	return kho_fail(err, -errno,
-			"arena: no memory for its first %lu bytes: %s",
-			CHUNK_SIZE, strerror(errno));
+	ret = file_allocate(fd, 0, CHUNK_SIZE);
+	return ret ? kho_fail(err, ret,
+			      "arena: no memory for its first %lu bytes: %s%s",
+			      CHUNK_SIZE, strerror(-ret),
+			      ret == -EFBIG ? ": raise ulimit -f" : "") :
+		     0;
 }
 
 /*

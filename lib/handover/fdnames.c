@@ -16,6 +16,7 @@
 #include <kho/session.h>
 
 #include "base/crc32c.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "handover/private.h"
 
@@ -81,12 +82,13 @@ static int save_index(int session, uint64_t token,
 		      const struct kho_fdnames *index, struct kho_error *err)
 {
 	size_t size = index_size(index->count);
-	int fd = memfd_create("kho-custody", MFD_CLOEXEC), ret;
+	int fd = memfd_create("kho-custody", MFD_CLOEXEC);
+	int ret = fd < 0 ? -errno : file_write(fd, index, size, 0);
 
-	if (fd < 0 || pwrite(fd, index, size, 0) != (ssize_t)size)
-		ret = kho_fail(err, fd < 0 ? -errno : -ENOSPC,
-			       "fdnames: cannot write its index of %zu bytes",
-			       size);
+	if (ret)
+		kho_fail(err, ret,
+			 "fdnames: cannot write its index of %zu bytes: %s",
+			 size, strerror(-ret));
 	else
 		ret = kho_session_preserve_fd(session, fd, token, err);
 	if (fd >= 0)

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -22,11 +23,12 @@ DIR = tempfile.mkdtemp(prefix='kho-image-')
 MISSING = 'was built without CONFIG_KEXEC_HANDOVER'
 
 
-def kho(*args, code=None, env=None):
+def kho(*args, code=None, env=None, **options):
     """Runs the command; checks the exit code and the form of its errors."""
     done = subprocess.run(
         [KHO, *args], capture_output=True, timeout=60, errors='replace',
-        env={**os.environ, 'KHO_RUNTIME_DIR': f'{DIR}/run', **(env or {})})
+        env={**os.environ, 'KHO_RUNTIME_DIR': f'{DIR}/run', **(env or {})},
+        **options)
     if code is not None:
         assert done.returncode == code, \
             f'exit {done.returncode}, not {code}: {done}'
@@ -504,6 +506,25 @@ def windows():
                 512, b'\0')))) == COMPONENTS, at
 
 
+def limited():
+    """more than RLIMIT_FSIZE lets it write: an error, not the end"""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+
+    for how in 'gzip', 'xz', 'zstd':
+        path = file('image', images.bzimage(
+            images.vmlinux(BANNER + VERSIONS + b'x' * 10000), how))
+        done = kho('manifest', path, code=2, preexec_fn=limit)
+        assert f'{path}: cannot unpack it into a memfd: File too large: ' \
+            'raise ulimit -f' in done.stderr, done
+    with open(file('out'), 'wb') as out:
+        done = subprocess.run([KHO, 'abi', '--json'], stdout=out,
+                              stderr=subprocess.PIPE, preexec_fn=limit)
+    assert done.returncode == 2, done
+    assert done.stderr == \
+        b'kho: cannot write to standard output: File too large\n', done
+
+
 def built_in():
     """programs in a built-in initramfs are not the kernel"""
     kernel = images.vmlinux(BANNER + b'\0kho-v4\0', b'',
@@ -883,7 +904,7 @@ def running_here():
 TESTS = [bzimages, vmlinuxes, arm64_images, zboots, ukis, profiles,
          members, little_memory, others, strings,
          not_understood, unknown_versions, unmentioned, initramfs, composites,
-         several, promised, guessed, windows, built_in, configurations,
+         several, promised, guessed, windows, limited, built_in, configurations,
          contradictions, better, verdicts, tables, running, running_off,
          running_tree, running_cut, running_unknown, running_here]
 

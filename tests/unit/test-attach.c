@@ -697,7 +697,6 @@ static void no_memory_to_grow(void **state)
 
 	(void)state;
 	assert_int_equal(kho_ready(kho), 0);
-	signal(SIGXFSZ, SIG_IGN);
 	getrlimit(RLIMIT_FSIZE, &unlimited);
 	limit.rlim_max = unlimited.rlim_max;
 	setrlimit(RLIMIT_FSIZE, &limit);

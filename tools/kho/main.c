@@ -4,6 +4,7 @@
  * really been written.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -123,9 +124,19 @@ static int dispatch(int argc, char **argv)
 	return unknown_verb(name);
 }
 
+/* What is written beyond RLIMIT_FSIZE fails, and somebody says so. */
+static void file_too_large(int sig)
+{
+	(void)sig;
+}
+
 int main(int argc, char **argv)
 {
-	int code = dispatch(argc, argv);
+	int code;
+
+	/* Not ignored, which the programs that it starts would inherit. */
+	signal(SIGXFSZ, file_too_large);
+	code = dispatch(argc, argv);
 
 	/* An answer that nobody got is no answer. */
 	if (fflush(stdout) || ferror(stdout))
