@@ -51,7 +51,7 @@ struct kho_named_file {
  * After a failure some of the files are in the session, which should be closed
  * then; the arena is not.
  *
- * Return: 0; -EINVAL for a bad name, two arenas, or too many files; as
+ * Return: 0; -EINVAL for a bad name, two arenas, too many files or tokens; as
  * kho_session_preserve_fd(); -EBADMSG for an arena that is damaged.
  */
 int kho_fdnames_save(int session, uint64_t token, struct kho_named_file *files,

@@ -38,7 +38,7 @@ struct kho;
  *
  * Return: 0; -EINVAL for a bad name or a blob that is not preserved; -EEXIST,
  * also for a carried entry; as kho_component_composite(); -ENOSPC, -ENOMEM;
- * -EROFS. On failure the tree is as it was.
+ * -EROFS; -EOVERFLOW after 2^64 - 1 changes. On failure the tree is as it was.
  */
 int kho_add_subtree(struct kho *kho, const char *name,
 		    const struct kho_component *component, uint32_t version,

@@ -38,7 +38,9 @@ static int reach_folio(uint64_t phys, unsigned int order, void *arg)
 {
 	struct extent *extent = arg;
 
-	reach(extent, phys + (1ull << (extent->page_shift + order)));
+	uint64_t end = phys + (1ull << (extent->page_shift + order));
+
+	reach(extent, end > phys ? end : UINT64_MAX);
 	return 0;
 }
 

@@ -383,9 +383,10 @@ int arena_resize(struct kho *kho, uint64_t size)
 
 /*
  * Make a root FDT the root. Goes into the slot that does not count at the
- * moment; it counts from the store of its sequence number on.
+ * moment; it counts from the store of its sequence number on. Behind the last
+ * one there is none that would count.
  */
-void arena_publish(struct kho *kho, uint64_t fdt, uint64_t size)
+int arena_publish(struct kho *kho, uint64_t fdt, uint64_t size)
 {
 	struct kho_arena_super *super = kho->super;
 	int current = arena_pick_slot(super);
@@ -396,6 +397,8 @@ void arena_publish(struct kho *kho, uint64_t fdt, uint64_t size)
 		.fdt_size = size,
 	};
 
+	if (!next.seq)
+		return -EOVERFLOW;
 	next.crc = slot_crc(&next);
 	__atomic_store_n(&slot->seq, 0, __ATOMIC_SEQ_CST);
 	slot->fdt = next.fdt;
@@ -403,6 +406,7 @@ void arena_publish(struct kho *kho, uint64_t fdt, uint64_t size)
 	slot->reserved = 0;
 	__atomic_store_n(&slot->crc, next.crc, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&slot->seq, next.seq, __ATOMIC_SEQ_CST);
+	return 0;
 }
 
 /* The view for tools. */

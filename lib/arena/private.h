@@ -8,7 +8,7 @@
 #pragma GCC visibility push(hidden)
 
 /* file.c */
-void arena_publish(struct kho *kho, uint64_t fdt, uint64_t size);
+int arena_publish(struct kho *kho, uint64_t fdt, uint64_t size);
 int arena_resize(struct kho *kho, uint64_t size);
 
 /* pages.c */

@@ -126,12 +126,14 @@ static int publish(struct kho *kho, const struct tree_entry *entries, size_t n)
 			return -errno;
 		err = put_tree(fdt, size, pages_tracker(kho), entries, n);
 		if (!err)
+			err = arena_publish(kho, kho_phys(kho, fdt),
+					    fdt_totalsize(fdt));
+		if (!err)
 			break;
 		kho_unpreserve_free(kho, fdt);
 		if (err != -ENOSPC)
 			return err;
 	}
-	arena_publish(kho, kho_phys(kho, fdt), fdt_totalsize(fdt));
 	kho->tree->fdt = kho_phys(kho, fdt);
 	kho_unpreserve_free(kho, kho_ptr(kho, old, 1));
 	return 0;

@@ -166,6 +166,10 @@ int kho_fdnames_save(int session, uint64_t token, struct kho_named_file *files,
 
 	if (ret)
 		return ret;
+	if (n > UINT64_MAX - token)
+		return kho_fail(err, -EINVAL,
+				"fdnames: there are no %zu tokens from %llu on",
+				n + 1, (unsigned long long)token);
 	index = calloc(1, index_size(n));
 	ret = index ? save(session, token, files, n, index, err) :
 		      kho_fail(err, -ENOMEM, "fdnames: out of memory");

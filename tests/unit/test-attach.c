@@ -379,6 +379,40 @@ static void damaged_superblocks(void **state)
 	close(fd);
 }
 
+/* The last sequence number there is: nothing is published after it. */
+static void last_sequence(void **state)
+{
+	struct kho_arena_super super;
+	int fd = copy_arena(), newest;
+	struct kho *kho;
+	void *blob;
+
+	(void)state;
+	assert_int_equal(pread(fd, &super, sizeof(super), 0), sizeof(super));
+	newest = arena_pick_slot(&super);
+	super.slot[newest].seq = UINT64_MAX - 1;
+	super.slot[newest].crc = crc32c(&super.slot[newest],
+					offsetof(struct kho_arena_slot, crc));
+	put_super(fd, &super);
+	kho = attach(fd);
+	assert_int_equal(kho_ready(kho), 0);
+	blob = kho_subtree(kho, "app", NULL, NULL);
+	assert_int_equal(kho_add_subtree(kho, "last", &app_component, 0, blob,
+					 6),
+			 0);
+	assert_int_equal(kho_add_subtree(kho, "more", &app_component, 0, blob,
+					 6),
+			 -EOVERFLOW);
+	assert_int_equal(kho_remove_subtree(kho, "last"), -EOVERFLOW);
+	assert_null(kho_subtree(kho, "more", NULL, NULL));
+	kho_close(kho);
+	kho = attach(fd);
+	assert_non_null(kho_subtree(kho, "last", NULL, NULL));
+	assert_null(kho_subtree(kho, "more", NULL, NULL));
+	kho_close(kho);
+	close(fd);
+}
+
 /* At whatever moment it is cut short, it is refused or too late. */
 static void shrunk_while_attaching(void **state)
 {
@@ -787,6 +821,7 @@ int main(void)
 		cmocka_unit_test(root_fdt_format),
 		cmocka_unit_test(bad_files),
 		cmocka_unit_test(damaged_superblocks),
+		cmocka_unit_test(last_sequence),
 		cmocka_unit_test(shrunk_while_attaching),
 		cmocka_unit_test(sealed_too_much),
 		cmocka_unit_test(one_slot_is_enough),

@@ -499,6 +499,12 @@ static void bad_files(void **state)
 	assert_int_equal(kho_fdnames_save(-1, 0, two, KHO_FDNAMES_MAX + 1,
 					  &why),
 			 -EINVAL);
+	two[1].name[1] = '\0';
+	assert_int_equal(kho_fdnames_save(-1, UINT64_MAX - 1, two, 2, &why),
+			 -EINVAL);
+	assert_non_null(strstr(why.text, "there are no 3 tokens"));
+	assert_int_not_equal(kho_fdnames_save(-1, UINT64_MAX - 2, two, 2, &why),
+			     -EINVAL);
 	assert_int_equal(kho_session_create("", &why), -EINVAL);
 	assert_int_equal(kho_session_retrieve("a name that has more than the sixty-three bytes that Linux takes",
 					      &why),

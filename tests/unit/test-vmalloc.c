@@ -151,6 +151,40 @@ static void refusals(void **state)
 	discard(&f);
 }
 
+/* 2^32 pages, of which the last ones are there; not one byte more. */
+static void largest(void **state)
+{
+	uint64_t limit = KHO_VMALLOC_MAX_PAGES << 12;
+	struct kho_vmalloc *area;
+	struct fixture f;
+	char *last;
+
+	(void)state;
+	create(&f, 12, 64 * MIB);
+	fails(&f, -EINVAL,
+	      kho_vmalloc_create(f.kho, limit + 1, 2 * MIB, &area, &f.err));
+	area = make(&f, limit, 2 * MIB);
+	assert_int_equal(kho_vmalloc_populate(area, limit - 1, 1, &f.err), 0);
+	fails(&f, -ERANGE, kho_vmalloc_populate(area, limit, 1, &f.err));
+	assert_int_equal(kho_vmalloc_size(area), limit);
+	last = kho_vmalloc_ptr(area, limit - 1, 1);
+	*last = 'x';
+	preserve(&f, area, 2);
+	assert_int_equal(verify(&f).size, limit);
+	kho_vmalloc_close(area);
+	reattach(&f);
+	fails(&f, -EINVAL,
+	      kho_vmalloc_restore(f.kho, f.desc, limit + 1, &area, &f.err));
+	area = restore(&f, 0);
+	assert_int_equal(kho_vmalloc_max(area), limit);
+	last = kho_vmalloc_ptr(area, limit - 1, 1);
+	assert_int_equal(*last, 'x');
+	assert_null(kho_vmalloc_ptr(area, limit, 1));
+	assert_null(kho_vmalloc_ptr(area, 0, 1));
+	kho_vmalloc_close(area);
+	discard(&f);
+}
+
 /* Nothing stays behind. */
 static void gives_all_back(void **state)
 {
@@ -912,6 +946,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(largest),
 		cmocka_unit_test(gives_all_back),
 		cmocka_unit_test(writes_v1),
 		cmocka_unit_test(reads_v1),
