@@ -133,7 +133,11 @@ uint32_t arena_generation(const struct kho *kho);
 void arena_next_generation(struct kho *kho);
 /* From then on nobody can take away what has been checked. */
 int arena_seal(int fd, struct kho_error *err);
+/* A new arena: is it one; then in this order. */
+int arena_is_new(int fd, bool *is_new, struct kho_error *err);
+int arena_begin(int fd, struct kho_error *err);
 int arena_init(struct kho *kho, struct kho_error *err);
+void arena_made(struct kho *kho);
 int arena_map(struct kho *kho, uint64_t max, bool huge, struct kho_error *err);
 int arena_set_writable(struct kho *kho, bool writable);
 void arena_add_mapping(struct kho *kho, struct mapping *mapping);

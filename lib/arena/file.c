@@ -171,6 +171,9 @@ static int super_check(const struct kho_arena_super *super, uint64_t file_size,
 	if (!memcmp(super, &zeros, sizeof(zeros)))
 		return kho_fail(err, -EBADMSG,
 				"arena: not an arena: its superblock is all zeros");
+	if (super->magic == KHO_ARENA_MAKING)
+		return kho_fail(err, -EBADMSG,
+				"arena: not made to its end: attach to it to begin anew");
 	if (super->magic != KHO_ARENA_MAGIC)
 		return kho_fail(err, -EBADMSG,
 				"arena: not an arena: magic is %#llx, expected %#llx",
@@ -256,22 +259,61 @@ int arena_pick_slot(const struct kho_arena_super *super)
 	return best;
 }
 
-/* Give a new, empty file its superblock; it has no root yet. */
+int arena_is_new(int fd, bool *is_new, struct kho_error *err)
+{
+	uint64_t magic;
+	ssize_t n = pread(fd, &magic, sizeof(magic), 0);
+
+	if (n < 0)
+		return kho_fail(err, -errno, "arena: cannot read: %s",
+				strerror(errno));
+	*is_new = !n || (n == sizeof(magic) && magic == KHO_ARENA_MAKING);
+	return 0;
+}
+
+/* Its first chunk of memory; it is an arena that is being made from here on. */
+int arena_begin(int fd, struct kho_error *err)
+{
+	const uint64_t magic = KHO_ARENA_MAKING;
+	int ret = arena_seal(fd, err);
+
+	if (ret)
+		return ret;
+	ret = file_write(fd, &magic, sizeof(magic), 0);
+	if (!ret)
+		ret = file_allocate(fd, 0, CHUNK_SIZE);
+	return ret ? kho_fail(err, ret,
+			      "arena: no memory for its first %lu bytes: %s%s",
+			      CHUNK_SIZE, strerror(-ret),
+			      ret == -EFBIG ? ": raise ulimit -f" : "") :
+		     0;
+}
+
+/* Its superblock, which has no root yet and does not count. */
 int arena_init(struct kho *kho, struct kho_error *err)
 {
-	struct kho_arena_super *super = kho->super;
+	struct kho_arena_super super = {
+		.magic = KHO_ARENA_MAGIC,
+		.version = KHO_ARENA_VERSION,
+		.page_shift = kho->page_shift,
+	};
 
-	super->version = KHO_ARENA_VERSION;
-	super->page_shift = kho->page_shift;
-	if (getrandom(super->id, sizeof(super->id), 0) !=
-	    (ssize_t)sizeof(super->id))
+	if (getrandom(super.id, sizeof(super.id), 0) !=
+	    (ssize_t)sizeof(super.id))
 		return kho_fail(err, -EIO, "arena: getrandom: %s",
 				strerror(errno));
-	arena_set_super_size(super, kho_size(kho));
-	super->generation = arena_super_word(super, GENERATION, 0);
-	super->magic = KHO_ARENA_MAGIC;
-	super->crc = super_crc(super);
+	super.crc = super_crc(&super);
+	arena_set_super_size(&super, kho_size(kho));
+	super.generation = arena_super_word(&super, GENERATION, 0);
+	super.magic = KHO_ARENA_MAKING;
+	*kho->super = super;
 	return 0;
+}
+
+/* There is a root: it is an arena. */
+void arena_made(struct kho *kho)
+{
+	__atomic_store_n(&kho->super->magic, KHO_ARENA_MAGIC, __ATOMIC_RELEASE);
 }
 
 int arena_seal(int fd, struct kho_error *err)

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <kho/attach.h>
@@ -147,6 +146,8 @@ static int create(struct kho *kho, struct kho_error *err)
 		ret = pages_init(kho, err);
 	if (!ret)
 		ret = tree_init(kho, err);
+	if (!ret)
+		arena_made(kho);
 	return ret;
 }
 
@@ -168,21 +169,6 @@ static int check_opts(const struct kho_attach_opts *opts, struct kho_error *err)
 		return kho_fail(err, -EINVAL, "arena: unknown flags %#x",
 				opts->flags);
 	return 0;
-}
-
-/* An empty memfd is a new arena: give it its first chunk of memory. */
-static int start_file(int fd, struct kho_error *err)
-{
-	int ret = arena_seal(fd, err);
-
-	if (ret)
-		return ret;
-	ret = file_allocate(fd, 0, CHUNK_SIZE);
-	return ret ? kho_fail(err, ret,
-			      "arena: no memory for its first %lu bytes: %s%s",
-			      CHUNK_SIZE, strerror(-ret),
-			      ret == -EFBIG ? ": raise ulimit -f" : "") :
-		     0;
 }
 
 /*
@@ -208,14 +194,11 @@ static int attach_to(struct kho *kho, const struct kho_attach_opts *opts,
 {
 	uint64_t max = opts->max_size ? opts->max_size : default_max_size();
 	struct kho_arena_super super;
-	struct stat st;
-	int ret;
-
-	if (fstat(kho->fd, &st) < 0)
-		return kho_fail(err, -errno, "arena: %s", strerror(errno));
-	kho->cold = st.st_size == 0;
+	int ret = arena_is_new(kho->fd, &kho->cold, err);
+	if (ret)
+		return ret;
 	if (kho->cold) {
-		ret = start_file(kho->fd, err);
+		ret = arena_begin(kho->fd, err);
 		kho->page_shift = opts->page_shift ? opts->page_shift : 12;
 		kho->size = CHUNK_SIZE;
 		kho->stage = KHO_SERVING;

@@ -18,6 +18,7 @@
 #include "arena.h"
 #include "arena/arena.h"
 #include "base/crc32c.h"
+#include "step.h"
 
 #define MIB (1ul << 20)
 
@@ -655,6 +656,58 @@ static void bad_options(void **state)
 	close(fd);
 }
 
+/* In the child: a new arena, from an empty file. */
+static void make_in_child(void *arg)
+{
+	int fd = *(int *)arg;
+	struct kho *kho;
+
+	step_begin();
+	_exit(try_attach(&kho, fd, NULL) ? 1 : 0);
+}
+
+static int new_or_whole(const struct kho_mem *mem, void *arg,
+			struct kho_error *err)
+{
+	int fd = *(int *)arg, ret;
+	struct kho_arena_super super;
+	bool is_new;
+
+	(void)mem;
+	ret = arena_is_new(fd, &is_new, err);
+	if (ret || is_new)
+		return ret;
+	ret = arena_read_super(fd, &super, err);
+	if (!ret && arena_pick_slot(&super) < 0)
+		ret = kho_fail(err, -EBADMSG, "no root");
+	return ret;
+}
+
+/* Killed after each single instruction, it is a new arena or a whole one. */
+static void killed_while_making(void **state)
+{
+	uint64_t magic = KHO_ARENA_MAKING;
+	int fd = make_memfd();
+	struct kho *kho;
+
+	(void)state;
+	step_through(make_in_child, &fd, fd, 2 * MIB, new_or_whole, &fd);
+	kho_close(attach(fd));
+	close(fd);
+	/* What was begun counts for nothing. */
+	fd = copy_arena();
+	assert_int_equal(pwrite(fd, &magic, 8, 0), 8);
+	assert_int_equal(kho_arena_view(fd, &(struct kho_arena_view *){ NULL },
+					&why),
+			 -EBADMSG);
+	assert_non_null(strstr(why.text, "not made to its end"));
+	kho_close(attach(fd));
+	kho = attach(fd);
+	assert_int_equal(pages_info(kho).preserved, 1);
+	kho_close(kho);
+	close(fd);
+}
+
 /* A program that was killed when it had grown the file, and had not said so. */
 static void killed_while_growing(void **state)
 {
@@ -830,6 +883,7 @@ int main(void)
 		cmocka_unit_test(one_at_a_time),
 		cmocka_unit_test(upfront_check_refuses),
 		cmocka_unit_test(bad_options),
+		cmocka_unit_test(killed_while_making),
 		cmocka_unit_test(killed_while_growing),
 		cmocka_unit_test(largest),
 		cmocka_unit_test(no_memory_to_grow),

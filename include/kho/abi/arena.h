@@ -32,6 +32,15 @@
 /** KHO_ARENA_MAGIC - "KHOARENA" read as a little-endian number. */
 #define KHO_ARENA_MAGIC 0x414e4552414f484bull
 
+/**
+ * KHO_ARENA_MAKING - "KHOARNEW": the magic of an arena that is being made
+ *
+ * It is the first thing in the file, and KHO_ARENA_MAGIC the last, when there is
+ * a root. As long as it is there nothing else means anything: whoever finds it
+ * without its maker begins anew.
+ */
+#define KHO_ARENA_MAKING 0x57454e52414f484bull
+
 /* Page sizes an arena can have: 4, 16 and 64 KiB. */
 #define KHO_ARENA_PAGE_SHIFT_4K 12
 #define KHO_ARENA_PAGE_SHIFT_16K 14
@@ -64,12 +73,12 @@ struct kho_arena_slot {
 
 /**
  * struct kho_arena_super - page 0 of an arena
- * @magic: KHO_ARENA_MAGIC
+ * @magic: KHO_ARENA_MAGIC; at first KHO_ARENA_MAKING
  * @version: KHO_ARENA_VERSION
  * @page_shift: log2 of the page size
  * @id: random, given at creation, never changed
  * @reserved: 0
- * @crc: CRC32C of the fields above
+ * @crc: CRC32C of the fields above, with KHO_ARENA_MAGIC
  * @chunks: word: how many may be used; the file is never shorter
  * @generation: word: handovers that this arena has survived
  * @slot: the roots

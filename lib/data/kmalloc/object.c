@@ -244,7 +244,7 @@ int64_t kho_kmem_sweep_slab(struct kho_kmem *kmem, uint64_t *cursor,
 	struct sweep sweep = { kmem, reachable, arg, 0 };
 	uint64_t index = *cursor;
 
-	if (!kmem_writable(kmem))
+	if (!kho_writable(kmem->kho))
 		return -EROFS;
 	while (index < table_used(kmem) &&
 	       !slab_get(kmem, index << kmem->slab_shift))
