@@ -19,7 +19,6 @@
 #include <kho/manifest.h>
 #include <kho/pages.h>
 
-#include "base/file.h"
 #include "base/text.h"
 #include "handover/private.h"
 
