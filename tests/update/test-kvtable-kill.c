@@ -593,6 +593,74 @@ static void test_upgrade(void **state)
 	step_through(&arena, &before, &before, upgrade);
 }
 
+/* What was lost: entries and elements, and pages of their own. */
+static void lose(struct arena *arena)
+{
+	struct entry *entry = table_new_list(&arena->table, key_of(LIST), 1);
+	struct str value = value_of(LIST, BIG);
+
+	assert_non_null(entry);
+	assert_int_equal(list_push(&arena->table, entry, LIST_LAST, &value, 1),
+			 0);
+	assert_non_null(table_new(&arena->table, key_of(KEYS),
+				  value_of(KEYS, 30), 0, 1));
+	assert_non_null(table_new(&arena->table, key_of(KEYS),
+				  value_of(KEYS, BIG), 0, 1));
+}
+
+static void recover(struct arena *arena)
+{
+	table_recover(&arena->table);
+	while (table_recover_step(&arena->table, 7))
+		;
+}
+
+/* Killed while it recovers from a kill. */
+static void test_recover(void **state)
+{
+	struct arena arena;
+	struct model before;
+
+	(void)state;
+	create(&arena, &before, KVTABLE_VERSION);
+	lose(&arena);
+	step_through(&arena, &before, &before, recover);
+}
+
+/* What comes and goes while it recovers is not lost, nor forgotten. */
+static void test_recover_in_use(void **state)
+{
+	struct arena arena;
+	struct model model;
+	size_t i;
+
+	(void)state;
+	create(&arena, &model, KVTABLE_VERSION);
+	lose(&arena);
+	table_recover(&arena.table);
+	for (i = 0; table_recover_step(&arena.table, 1); i++) {
+		model.len[i % KEYS] = i % 5 ? 20 + i : BIG;
+		put(&arena, i % KEYS, model.len[i % KEYS]);
+		list_pop(&arena.table,
+			 table_find(&arena.table, key_of(LONG_LIST)), LIST_LAST,
+			 1);
+		push(&arena, LONG_LIST, LIST_FIRST, &(size_t){ 40 }, 1);
+	}
+	assert_true(i > KEYS);
+	assert_true(entry_list(table_find(&arena.table, key_of(LONG_LIST)))
+			    ->length == 6);
+	for (i = 0; i < 6; i++)
+		model.elements[LONG_LIST][i] = 40;
+	assert_true(holds(&arena, &model));
+	table_delete(&arena.table, key_of(8));
+	/* The pages that were lost here have not come from anybody. */
+	table_flush(&arena.table);
+	i = 0;
+	assert_int_equal(kho_kmem_walk(arena.table.kmem, count_object, &i), 0);
+	assert_int_equal(i, 0);
+	detach(&arena);
+}
+
 /* ---- lists ---- */
 
 static const size_t three[] = { 37, 2100, 39 };
@@ -901,6 +969,8 @@ int main(void)
 		cmocka_unit_test(test_grow),
 		cmocka_unit_test(test_grow_first),
 		cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_recover),
+		cmocka_unit_test(test_recover_in_use),
 		cmocka_unit_test(test_push_new),
 		cmocka_unit_test(test_push_first),
 		cmocka_unit_test(test_push_last),
