@@ -160,7 +160,18 @@ static void chunk_idle(struct kho *kho, uint64_t chunk)
 		clear_bit(a->backed, oldest);
 }
 
-/* Give the block memory. On failure some of its chunks may have got it. */
+/* What was given to idle chunks, though there is not enough for all of them. */
+static void unback(struct kho *kho, uint64_t first, uint64_t end)
+{
+	struct pages *a = kho->pages;
+
+	for (uint64_t chunk = first; chunk < end; chunk++)
+		if (test_bit(a->idle, chunk) && test_bit(a->backed, chunk) &&
+		    punch(kho, chunk, 1) == 0)
+			clear_bit(a->backed, chunk);
+}
+
+/* Give the block memory: all of it, or none. */
 static int back_block(struct kho *kho, uint64_t pfn, unsigned int order)
 {
 	struct pages *a = kho->pages;
@@ -178,8 +189,11 @@ static int back_block(struct kho *kho, uint64_t pfn, unsigned int order)
 					(off_t)(chunk << CHUNK_SHIFT),
 					CHUNK_SIZE);
 		} while (ret < 0 && errno == EINTR);
-		if (ret < 0)
-			return -errno;
+		if (ret < 0) {
+			ret = -errno;
+			unback(kho, first, chunk);
+			return ret;
+		}
 		set_bit(a->backed, chunk);
 	}
 	for (uint64_t chunk = first; chunk <= last; chunk++)

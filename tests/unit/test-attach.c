@@ -44,11 +44,19 @@ static struct kho_error why;
 /* Memory comes when it is touched, and not before. */
 static bool no_fallocate;
 
+/* Calls for memory until one fails with this. */
+static int fallocate_calls, fallocate_error;
+
 int __real_fallocate64(int fd, int mode, off_t offset, off_t len);
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len);
 
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len)
 {
+	if (fallocate_error && !(mode & FALLOC_FL_PUNCH_HOLE) &&
+	    fallocate_calls-- == 0) {
+		errno = fallocate_error;
+		return -1;
+	}
 	return no_fallocate ? 0 : __real_fallocate64(fd, mode, offset, len);
 }
 
@@ -797,6 +805,54 @@ static void no_memory_to_grow(void **state)
 	close(fd);
 }
 
+static blkcnt_t blocks(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_blocks;
+}
+
+/* There is memory for a part of a folio: none is kept, and it goes on after. */
+static void memory_for_a_part(void **state)
+{
+	static const int errors[] = { ENOSPC, ENOMEM };
+	int fd = make_arena();
+	struct kho *kho = attach(fd);
+	struct kho_pages_info before;
+	blkcnt_t had;
+	void *folio;
+
+	(void)state;
+	assert_int_equal(kho_ready(kho), 0);
+	/* The file is long enough from now on. */
+	folio = kho_alloc_folio(kho, 12);
+	assert_non_null(folio);
+	assert_int_equal(kho_free_folio(kho, folio), 0);
+	pages_trim(kho);
+	had = blocks(fd);
+	before = pages_info(kho);
+	for (int i = 0; i < 16; i++) {
+		fallocate_error = errors[i % 2];
+		fallocate_calls = i / 2;
+		assert_null(kho_alloc_folio(kho, 12));
+		assert_int_equal(errno, errors[i % 2]);
+		fallocate_error = 0;
+		assert_int_equal(blocks(fd), had);
+		assert_int_equal(pages_info(kho).free, before.free);
+		assert_int_equal(pages_info(kho).total, before.total);
+	}
+	/* A signal is no reason. */
+	fallocate_error = EINTR;
+	fallocate_calls = 3;
+	folio = kho_alloc_folio(kho, 12);
+	assert_non_null(folio);
+	fallocate_error = 0;
+	assert_int_equal(kho_free_folio(kho, folio), 0);
+	kho_close(kho);
+	close(fd);
+}
+
 /* Publishes numbered blobs without end, saying each number that is done. */
 static void publish_forever(int fd, int out)
 {
@@ -887,6 +943,7 @@ int main(void)
 		cmocka_unit_test(killed_while_growing),
 		cmocka_unit_test(largest),
 		cmocka_unit_test(no_memory_to_grow),
+		cmocka_unit_test(memory_for_a_part),
 		cmocka_unit_test(killed_while_publishing),
 	};
 
