@@ -248,6 +248,7 @@ static int check_kernel(struct kexec *kexec)
 	struct kho_report *report;
 	enum kho_outcome outcome;
 	bool fatal, degraded;
+	char *names;
 
 	if (judge(kexec, &report))
 		return EXIT_UNKNOWN;
@@ -268,8 +269,10 @@ static int check_kernel(struct kexec *kexec)
 			 kexec->force ? ", --force or not" : "");
 		return report_exit(kexec->report);
 	}
-	say("kexec: %s: %s: what needs these is lost", kexec->image,
-	    degraded ? "degraded" : "forced");
+	names = report_names(kexec->report);
+	say("kexec: %s: %s: what needs these is lost: %s", kexec->image,
+	    degraded ? "degraded" : "forced", names);
+	free(names);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Reports, as JSON. What comes from a program can be anything. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "files/json.h"
@@ -122,17 +123,50 @@ static void add_finding(struct table *table, struct json_object *finding)
 	table_cell(table, NULL, "%s", get_text(finding, "needed_by"));
 }
 
-static void print_reasons(struct json_object *report, const char *what)
+/* Conditions and components that are not "ok", in this order. */
+static void each_failing(struct json_object *report,
+			 void (*each)(struct json_object *one, void *arg),
+			 void *arg)
 {
-	struct json_object *array = json_object_object_get(report, what);
+	static const char *const members[] = { "conditions", "components" };
 
-	for (size_t i = 0; i < length(array); i++) {
-		struct json_object *one = json_object_array_get_idx(array, i);
+	for (int m = 0; m < 2; m++) {
+		struct json_object *array =
+			json_object_object_get(report, members[m]);
 
-		if (strcmp(get_text(one, "verdict"), "ok") != 0)
-			print_line("  %s: %s", get_text(one, "name"),
-				   get_text(one, "reason"));
+		for (size_t i = 0; i < length(array); i++) {
+			struct json_object *one =
+				json_object_array_get_idx(array, i);
+
+			if (strcmp(get_text(one, "verdict"), "ok") != 0)
+				each(one, arg);
+		}
 	}
+}
+
+static void add_name(struct json_object *one, void *arg)
+{
+	char **names = arg;
+	char *more = format("%s%s%s %s", *names ? *names : "",
+			    *names ? ", " : "", get_text(one, "name"),
+			    get_text(one, "verdict"));
+
+	free(*names);
+	*names = more;
+}
+
+char *report_names(struct json_object *report)
+{
+	char *names = NULL;
+
+	each_failing(report, add_name, &names);
+	return names ? names : format("%s", "nothing");
+}
+
+static void print_reason(struct json_object *one, void *arg)
+{
+	(void)arg;
+	print_line("  %s: %s", get_text(one, "name"), get_text(one, "reason"));
 }
 
 /* Why one is not met was said already. */
@@ -184,8 +218,7 @@ void report_print(struct json_object *report)
 	       color ? PLAIN : "");
 	print_line(": %s -> %s", get_text(report, "from"),
 		   get_text(report, "to"));
-	print_reasons(report, "conditions");
-	print_reasons(report, "components");
+	each_failing(report, print_reason, NULL);
 	for (size_t i = 0; i < report_n(report); i++)
 		add_finding(&table, report_get(report, i));
 	if (table.n)

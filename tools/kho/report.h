@@ -28,6 +28,9 @@ enum kho_verdict finding_verdict(struct json_object *finding);
 uint32_t finding_version(struct json_object *finding, const char *key);
 struct kho_range finding_range(struct json_object *finding, const char *key);
 
+/* What is not "ok", without the reasons: "kho= fails, luo unknown"; to free(). */
+char *report_names(struct json_object *report);
+
 /* For people: what fails, and why, then a table of all. */
 void report_print(struct json_object *report);
 
