@@ -831,9 +831,11 @@ static bool cmd_config(struct request *r)
 }
 
 /* Adds a section of INFO if it was asked for. */
-static void __attribute__((format(printf, 4, 5)))
-section(struct request *r, struct buf *info, const char *name, const char *fmt,
-	...)
+static void section(struct request *r, struct buf *info, const char *name,
+		    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+static void section(struct request *r, struct buf *info, const char *name,
+		    const char *fmt, ...)
 {
 	bool wanted = r->argc == 1;
 	char text[512];
