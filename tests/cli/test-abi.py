@@ -394,7 +394,7 @@ def bumped():
     assert arena['changes'] and not arena['reason'], arena
     assert found['result'] == 'versioned'
     headers = Headers()
-    headers.edit('compat.h', ('COMPONENT 2', 'COMPONENT 3'),
+    headers.edit('compat.h', ('COMPONENT 1', 'COMPONENT 2'),
                  ('KHO_TOKEN_SIZE 36', 'KHO_TOKEN_SIZE 40'))
     found = diff(this_build(), headers.document(), 0)
     assert verdicts(found) == {'compat': 'version-changed'}, found
