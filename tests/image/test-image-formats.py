@@ -795,7 +795,8 @@ def running_off():
     for built_in, on in ('y', True), ('n', False):
         image = images.bzimage(images.vmlinux(
             BANNER + VERSIONS + images.config(
-                KEXEC_HANDOVER='y', KEXEC_HANDOVER_ENABLE_DEFAULT=built_in)))
+                KEXEC_HANDOVER='y', KEXEC_HANDOVER_ENABLE_DEFAULT=built_in,
+                LIVEUPDATE='y', LIVEUPDATE_MEMFD='y')))
         found = Root(image, None, '').manifest(0 if on else 1)
         assert (versions(found) == WITHOUT_LUO) == on, found
     # As Linux reads it, which is not word by word.
