@@ -969,9 +969,12 @@ def control(folder, request, *fds):
 
 def received(pid):
     """How many of the fds that are no session a process has open."""
-    fds = f'/proc/{pid}/fd'
-    return sum('no session' in os.readlink(f'{fds}/{fd}')
-               for fd in os.listdir(fds))
+    def name(fd):
+        try:
+            return os.readlink(f'/proc/{pid}/fd/{fd}')
+        except FileNotFoundError:
+            return ''  # closed meanwhile
+    return sum('no session' in name(fd) for fd in os.listdir(f'/proc/{pid}/fd'))
 
 
 def suspend():

@@ -8,12 +8,12 @@
 
 #include <kho/check.h>
 
-#include "ask.h"
+#include "control-ask.h"
 #include "check.h"
 #include "jump.h"
 #include "kho.h"
-#include "runtime.h"
-#include "state.h"
+#include "service.h"
+#include "arena.h"
 #include "target.h"
 
 /* How long a running program may take to answer; then we look ourselves. */

@@ -345,15 +345,15 @@ static struct json_object *kernel_json(const struct kernel *kernel)
 	return json;
 }
 
-static void print_kernel_json(const struct look *look)
+static void print_kernel_json(const struct state *state)
 {
-	const struct kernel *kernel = &look->kernel;
+	const struct kernel *kernel = &state->kernel;
 	struct json_object *json = new_document("kho-inspect");
 	struct json_object *root =
 		root_json(kernel->state, kernel->root.phys, kernel->root.size);
 
 	add_text(root, "sequence", NULL);
-	add_text(json, "state", look->state);
+	add_text(json, "state", state->word);
 	add_text(json, "kind", kernel->kind);
 	add_text(json, "arena", NULL);
 	add_json(json, "root", root);
@@ -364,19 +364,19 @@ static void print_kernel_json(const struct look *look)
 	print_json(json);
 }
 
-int inspect_kernel(const struct look *look)
+int inspect_kernel(const struct state *state)
 {
-	const struct problems *problems = &look->kernel.problems;
+	const struct problems *problems = &state->kernel.problems;
 	size_t damage = problems_count(problems, DAMAGE);
 
-	if (look->json)
-		print_kernel_json(look);
+	if (state->json)
+		print_kernel_json(state);
 	else
-		print_kernel(&look->kernel);
+		print_kernel(&state->kernel);
 	for (size_t i = 0; damage && i < problems->n; i++) {
 		if (problems->list[i].severity != DAMAGE)
 			continue;
-		fail("inspect: %s: damaged (%zu problem%s): %s", look->state,
+		fail("inspect: %s: damaged (%zu problem%s): %s", state->word,
 		     damage, plural(damage), problems->list[i].text);
 		break;
 	}

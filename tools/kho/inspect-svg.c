@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "kho.h"
-#include "look.h"
+#include "state.h"
 
 /* Pixels. */
 #define WIDTH 1040
@@ -102,7 +102,7 @@ struct owner {
 
 struct picture {
 	FILE *out;
-	const struct look *look;
+	const struct state *state;
 	const struct memory *memory;
 	const struct kho_dump_segment *segments;
 	size_t n_segments;
@@ -136,17 +136,17 @@ static void put(struct picture *p, const char *fmt, ...)
  */
 
 /* A session is the part of "SESSION/TOKEN" before the last slash. */
-static size_t owner_len(const struct look *look, const struct use *use)
+static size_t owner_len(const struct state *state, const struct use *use)
 {
 	const char *slash = strrchr(use->owner, '/');
 
-	return look->is_kernel && slash ? (size_t)(slash - use->owner) :
-					  strlen(use->owner);
+	return state->is_kernel && slash ? (size_t)(slash - use->owner) :
+					   strlen(use->owner);
 }
 
-static bool has_owner(const struct look *look, const struct use *use)
+static bool has_owner(const struct state *state, const struct use *use)
 {
-	return use->class == (look->is_kernel ? USE_CONTENTS : USE_BLOB);
+	return use->class == (state->is_kernel ? USE_CONTENTS : USE_BLOB);
 }
 
 static int by_pages(const void *a, const void *b)
@@ -163,9 +163,9 @@ static void find_owners(struct picture *p)
 		const struct use *use = &p->memory->uses[i];
 		struct owner *last = p->n_owners ? &p->owners[p->n_owners - 1] :
 						   NULL;
-		size_t len = owner_len(p->look, use);
+		size_t len = owner_len(p->state, use);
 
-		if (!has_owner(p->look, use))
+		if (!has_owner(p->state, use))
 			continue;
 		if (!last || last->len != len ||
 		    memcmp(last->name, use->owner, len)) {
@@ -185,7 +185,7 @@ static void find_owners(struct picture *p)
 
 static enum paint owner_paint(const struct picture *p, const struct use *use)
 {
-	size_t len = owner_len(p->look, use);
+	size_t len = owner_len(p->state, use);
 
 	for (size_t i = 0; i < p->n_owners && i < OWNERS; i++)
 		if (p->owners[i].len == len &&
@@ -209,8 +209,9 @@ static void choose_paints(struct picture *p)
 	for (size_t i = 0; i < n; i++) {
 		const struct use *use = &p->memory->uses[i];
 
-		p->paint_of[i] = has_owner(p->look, use) ? owner_paint(p, use) :
-							   of_class[use->class];
+		p->paint_of[i] = has_owner(p->state, use) ?
+					 owner_paint(p, use) :
+					 of_class[use->class];
 	}
 }
 
@@ -222,7 +223,7 @@ static enum paint paint_of_pages(const struct picture *p,
 	if (a->account != UNREACHED)
 		return PAINT_WRONG;
 	/* Sessions that are not written yet are no damage either. */
-	return p->look->is_kernel ? PAINT_UNREACHED : PAINT_OWN;
+	return p->state->is_kernel ? PAINT_UNREACHED : PAINT_OWN;
 }
 
 static void on_span(const struct accounted *a, void *arg)
@@ -278,7 +279,7 @@ static void put_heading(struct picture *p, const char *text)
 
 static void put_head(struct picture *p)
 {
-	const struct look *look = p->look;
+	const struct state *state = p->state;
 	uint64_t total = 0;
 	char preserved[16], all[16];
 
@@ -287,11 +288,11 @@ static void put_head(struct picture *p)
 	p->y = MARGIN + 18;
 	put(p, "<text x='%d' y='%.1f' font-size='18' font-weight='bold'>",
 	    MARGIN, p->y);
-	put_xml(p->out, look->state);
+	put_xml(p->out, state->word);
 	put(p, "</text>\n");
 	p->y += LINE;
 	put(p, "<text x='%d' y='%.1f' fill='#486581'>%s: %s of %s preserved, ",
-	    MARGIN, p->y, look->is_kernel ? look->kernel.kind : "arena",
+	    MARGIN, p->y, state->is_kernel ? state->kernel.kind : "arena",
 	    human_size(p->memory->pages << p->memory->page_shift, preserved),
 	    human_size(total, all));
 	put(p, "%zu folios; pages of %u bytes</text>\n", p->memory->n_folios,
@@ -368,10 +369,10 @@ static void paint_columns(const struct picture *p, const struct span *span,
 static void put_scratch(struct picture *p, double y)
 {
 	double unit = (double)(1ull << p->memory->page_shift);
-	const struct kernel *kernel = &p->look->kernel;
+	const struct kernel *kernel = &p->state->kernel;
 	double scale = STRIP / p->total;
 
-	for (size_t i = 0; p->look->is_kernel && i < kernel->n_scratch; i++) {
+	for (size_t i = 0; p->state->is_kernel && i < kernel->n_scratch; i++) {
 		double first = (double)kernel->scratch[i].phys / unit;
 		double end = first + (double)kernel->scratch[i].size / unit;
 		double pages, at;
@@ -614,12 +615,12 @@ static void put_key(struct picture *p, size_t n, enum paint paint)
 		char *name = must(strndup(owner->name, owner->len));
 
 		put(p, "%s ",
-		    p->look->is_kernel ? "contents, session" : "subtree");
+		    p->state->is_kernel ? "contents, session" : "subtree");
 		put_xml(p->out, name);
 		free(name);
 	} else if (paint == PAINT_OTHER) {
-		put(p, p->look->is_kernel ? "contents, other sessions" :
-					    "other subtrees");
+		put(p, p->state->is_kernel ? "contents, other sessions" :
+					     "other subtrees");
 	} else {
 		put(p, "%s", paints[paint].text);
 	}
@@ -635,14 +636,14 @@ static void put_keys(struct picture *p)
 	for (int i = PAINT_NONE + 1; i < PAINTS; i++)
 		if (p->pages[i])
 			put_key(p, n++, (enum paint)i);
-	if (p->look->is_kernel) {
+	if (p->state->is_kernel) {
 		put(p,
 		    "<rect x='%.1f' y='%.1f' width='14' height='14' fill='url(#scratch)' stroke='#829ab1'/><text x='%.1f' y='%.1f'>scratch: %s</text>\n",
 		    MARGIN + (double)(n % 2) * (STRIP / 2.0),
 		    p->y + (double)(n / 2) * LINE,
 		    MARGIN + (double)(n % 2) * (STRIP / 2.0) + 22,
 		    p->y + (double)(n / 2) * LINE + 12,
-		    p->look->kernel.scratch_known ?
+		    p->state->kernel.scratch_known ?
 			    "the next kernel starts in it" :
 			    "not known where");
 		n++;
@@ -760,11 +761,12 @@ static bool write_picture(struct picture *p, FILE *file)
 static void set_segments(struct picture *p)
 {
 	double unit = (double)(1ull << p->memory->page_shift);
-	const struct look *look = p->look;
+	const struct state *state = p->state;
 
-	p->whole = (struct kho_dump_segment){ .size = look->arena.info.size };
-	p->segments = look->is_kernel ? look->kernel.info.segments : &p->whole;
-	p->n_segments = look->is_kernel ? look->kernel.info.n : 1;
+	p->whole = (struct kho_dump_segment){ .size = state->arena.info.size };
+	p->segments = state->is_kernel ? state->kernel.info.segments :
+					 &p->whole;
+	p->n_segments = state->is_kernel ? state->kernel.info.n : 1;
 	p->before = must(calloc(p->n_segments + 1, sizeof(*p->before)));
 	for (size_t i = 0; i < p->n_segments; i++) {
 		p->before[i] = p->total;
@@ -772,14 +774,14 @@ static void set_segments(struct picture *p)
 	}
 }
 
-bool picture_write(const struct look *look, const char *path)
+bool picture_write(const struct state *state, const char *path)
 {
-	struct picture p = { .look = look, .memory = look_memory(look) };
+	struct picture p = { .state = state, .memory = state_memory(state) };
 	FILE *file = fopen(path, "we");
 	bool ok = file;
 
 	if (!ok) {
-		fail("%s: %s: %s", look->verb, path, strerror(errno));
+		fail("%s: %s: %s", state->verb, path, strerror(errno));
 		return false;
 	}
 	set_segments(&p);
@@ -789,7 +791,7 @@ bool picture_write(const struct look *look, const char *path)
 	if (fclose(file))
 		ok = false;
 	if (!ok)
-		fail("%s: %s: %s", look->verb, path, strerror(errno));
+		fail("%s: %s: %s", state->verb, path, strerror(errno));
 	free(p.before);
 	free(p.owners);
 	free(p.paint_of);

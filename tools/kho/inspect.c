@@ -172,12 +172,12 @@ struct json_object *preserved_json(const struct memory *memory)
 	return json;
 }
 
-static void inspect_arena(const struct look *look)
+static void inspect_arena(const struct state *state)
 {
-	const struct snapshot *snapshot = &look->arena;
+	const struct snapshot *snapshot = &state->arena;
 	struct json_object *json, *root;
 
-	if (!look->json) {
+	if (!state->json) {
 		print_arena(snapshot);
 		print_tree(snapshot->state);
 		print_preserved(&snapshot->memory);
@@ -187,7 +187,7 @@ static void inspect_arena(const struct look *look)
 	root = root_json(snapshot->state, snapshot->info.fdt,
 			 snapshot->info.fdt_size);
 	add_number(root, "sequence", snapshot->info.seq);
-	add_text(json, "state", look->state);
+	add_text(json, "state", state->word);
 	add_text(json, "kind", "arena");
 	add_json(json, "arena", arena_json(snapshot));
 	add_json(json, "root", root);
@@ -197,21 +197,21 @@ static void inspect_arena(const struct look *look)
 
 int cmd_inspect(int argc, char **argv)
 {
-	struct look look = { .verb = "inspect" };
+	struct state state = { .verb = "inspect" };
 	int code = EXIT_YES;
 
-	if (!look_options(&look, help, argc, argv))
-		return look.code;
-	if (!look_read(&look))
+	if (!state_options(&state, help, argc, argv))
+		return state.code;
+	if (!state_read(&state))
 		return EXIT_UNKNOWN;
-	if (look.is_kernel)
-		code = inspect_kernel(&look);
+	if (state.is_kernel)
+		code = inspect_kernel(&state);
 	else
-		inspect_arena(&look);
-	if (look.svg && !picture_write(&look, look.svg))
+		inspect_arena(&state);
+	if (state.svg && !picture_write(&state, state.svg))
 		code = EXIT_UNKNOWN;
-	if (look.trim && !trim_write(&look, look.trim))
+	if (state.trim && !trim_write(&state, state.trim))
 		code = EXIT_UNKNOWN;
-	look_free(&look);
+	state_free(&state);
 	return code;
 }

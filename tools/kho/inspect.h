@@ -5,7 +5,7 @@
 
 #include <json-c/json.h>
 
-#include "look.h"
+#include "state.h"
 
 void print_tree(const struct kho_state *state);
 void print_preserved(const struct memory *memory);
@@ -16,7 +16,7 @@ struct json_object *root_json(const struct kho_state *state, uint64_t phys,
 struct json_object *preserved_json(const struct memory *memory);
 
 /* Shows what a kernel hands over; returns the exit code. */
-int inspect_kernel(const struct look *look);
+int inspect_kernel(const struct state *state);
 
 /* Its seals, such as "seal,grow"; @buf has room for all. */
 #define SEALS_TEXT 48

@@ -18,8 +18,8 @@
 
 #include "jump.h"
 #include "kernel.h"
-#include "process.h"
-#include "runtime.h"
+#include "proc.h"
+#include "service.h"
 #include "target.h"
 
 /* Linux's loader for x86 keeps room for "elfcorehdr=0x..." and a NUL. */

@@ -11,7 +11,7 @@
 #include <kho/state.h>
 
 #include "memory.h"
-#include "problems.h"
+#include "state-problems.h"
 
 /*
  * struct kernel_options - how to read

@@ -21,7 +21,7 @@
 #include "jump.h"
 #include "kho.h"
 #include "handover/notify.h"
-#include "suspend.h"
+#include "kexec-services.h"
 #include "target.h"
 
 static const char help[] =

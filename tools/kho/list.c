@@ -8,7 +8,7 @@
 #include <kho/arena.h>
 
 #include "kho.h"
-#include "runtime.h"
+#include "service.h"
 #include "table.h"
 
 static const char help[] =

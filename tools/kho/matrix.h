@@ -3,7 +3,7 @@
 #ifndef TOOLS_KHO_MATRIX_H
 #define TOOLS_KHO_MATRIX_H
 
-#include "targets.h"
+#include "target-classes.h"
 
 /* What a cell says. */
 enum cell {

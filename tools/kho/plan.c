@@ -13,9 +13,9 @@
 
 #include "check.h"
 #include "kho.h"
-#include "runtime.h"
+#include "service.h"
 #include "target.h"
-#include "targets.h"
+#include "target-classes.h"
 
 static const char help[] =
 	"Usage: kho plan [--allow-degraded] [--profile FILE] [--json] FROM TO\n"

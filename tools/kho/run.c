@@ -8,7 +8,7 @@
  *
  * 1. it takes the NAME, makes the sockets, starts the program, and hands it
  *    what is in store in the LISTEN_FDS convention;
- * 2. it listens to what the program says (notify.h), and stores fds;
+ * 2. it listens to what the program says (run-notify.h), and stores fds;
  * 3. a program that dies after it was ready is started again, with everything;
  * 4. a successor that took over says MAINPID: it is the program from then on;
  * 5. while none runs, because it dies at each start, it takes requests for the
@@ -38,13 +38,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "control.h"
+#include "control-serve.h"
 #include "kho.h"
-#include "notify.h"
-#include "process.h"
-#include "runtime.h"
-#include "session.h"
-#include "store.h"
+#include "run-notify.h"
+#include "proc.h"
+#include "folder.h"
+#include "fd-store-session.h"
+#include "fd-store.h"
 #include "target.h"
 
 /* Pauses between restarts: none, then from the first to the last, doubling. */

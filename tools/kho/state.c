@@ -1,102 +1,314 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/* Reading the state in an arena that may be in use. */
+/* A STATE, which kho inspect and kho verify look at: what the word means, and reading it. */
+#include <dirent.h>
+#include <elf.h>
 #include <errno.h>
+#include <sys/stat.h>
+#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <kho/abi/arena.h>
+
 #include "kho.h"
+#include "service.h"
 #include "state.h"
+#include "target.h"
 
-/* A state that cannot be read so many times is damaged, not busy. */
-#define TRIES 20
-#define PAUSE_US 2000
-
-/* The pages of an arena: the tracker's account, and what is known of them. */
-static int read_memory(const struct kho_mem *mem, struct snapshot *snapshot,
-		       struct kho_error *err)
+static bool state_is_arena(int fd)
 {
-	const struct kho_state *state = snapshot->state;
-	struct memory *memory = &snapshot->memory;
-	int ret = memory_read(memory, mem, state->tracker, err);
+	uint64_t magic;
 
-	if (ret)
-		return ret;
-	memory_reach(memory, memory_use(memory, USE_SUPER, "/", "superblock"),
-		     0, 1);
-	memory_reach_object(memory,
-			    memory_use(memory, USE_TREE, "/", "root FDT"),
-			    snapshot->info.fdt, snapshot->info.fdt_size);
-	for (size_t i = 0; i < state->n; i++) {
-		const struct kho_state_subtree *subtree = &state->subtrees[i];
-
-		memory_reach(memory,
-			     memory_use(memory, USE_BLOB, subtree->name,
-					"blob"),
-			     subtree->phys, subtree->size);
-	}
-	return 0;
+	return pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) &&
+	       magic == KHO_ARENA_MAGIC;
 }
 
-static int read_once(const struct kho_arena_view *view, unsigned int what,
-		     struct snapshot *snapshot, struct kho_error *err)
+static bool state_is_dump(int fd)
 {
-	const struct kho_mem *mem = kho_arena_view_mem(view);
-	struct kho_arena_info after;
+	char magic[12];
+
+	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	       (!memcmp(magic, ELFMAG, SELFMAG) ||
+		!memcmp(magic, "KDUMP   ", 8) ||
+		!memcmp(magic, "makedumpfile", 12));
+}
+
+/* Opens fd NAME of /proc/PID/fd if it is an arena, -1 if not. */
+static int open_if_arena(int dir, const char *name)
+{
+	struct stat st;
+	int fd;
+
+	/* To open another kind of file may have effects. */
+	if (fstatat(dir, name, &st, 0) || !S_ISREG(st.st_mode))
+		return -1;
+	fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || state_is_arena(fd))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static bool same_inode(int a, int b)
+{
+	struct stat sa, sb;
+
+	return !fstat(a, &sa) && !fstat(b, &sb) && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
+}
+
+static int find_arena(int pid, DIR *dir, struct kho_error *err)
+{
+	struct dirent *entry;
+	int found = -1;
+
+	while ((entry = readdir(dir))) {
+		int fd = open_if_arena(dirfd(dir), entry->d_name);
+
+		if (fd < 0)
+			continue;
+		if (found < 0) {
+			found = fd;
+			continue;
+		}
+		if (!same_inode(found, fd)) {
+			close(found);
+			close(fd);
+			return kho_fail(err, -ENOTUNIQ,
+					"process %d has several arenas: say "
+					"which with pid:%d:FD",
+					pid, pid);
+		}
+		close(fd);
+	}
+	if (found < 0)
+		return kho_fail(err, -ENOENT, "process %d has no arena open",
+				pid);
+	return found;
+}
+
+/* pid:PID[:FD] */
+static int open_process(const char *state, struct kho_error *err)
+{
+	int pid, number, end = 0, fd;
+	char path[64];
+	DIR *dir;
+
+	if (sscanf(state, "pid:%d%n:%d%n", &pid, &end, &number, &end) < 1 ||
+	    state[end] || pid < 1)
+		return kho_fail(err, -EINVAL, "%s is not pid:PID or pid:PID:FD",
+				state);
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	if (strchr(state + strlen("pid:"), ':')) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, number);
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		return fd < 0 ? kho_fail(err, -errno, "%s: %s", path,
+					 strerror(errno)) :
+				fd;
+	}
+	dir = opendir(path);
+	if (!dir)
+		return kho_fail(err, -errno, "cannot look into process %d: %s",
+				pid, strerror(errno));
+	fd = find_arena(pid, dir, err);
+	closedir(dir);
+	return fd;
+}
+
+static int open_service_arena(const char *name, struct kho_error *err)
+{
+	struct service service;
+	int ret = service_read(name, &service, err);
+
+	if (!ret) {
+		ret = service_arena(&service, err);
+		service_free(&service);
+	}
+	return ret;
+}
+
+/* NAME, pid:PID[:FD], or a file: an arena, or the memory of a machine. */
+static int open_word(const char *word, struct kho_error *err)
+{
+	int fd;
+
+	if (!strncmp(word, "pid:", 4))
+		return open_process(word, err);
+	if (is_service(word))
+		return open_service_arena(word, err);
+	fd = open(word, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0)
+		return fd;
+	if (errno == ENOENT && !strchr(word, '/'))
+		return kho_fail(err, -ENOENT,
+				"%s: neither a service in custody nor a file: "
+				"see 'kho list'",
+				word);
+	return kho_fail(err, -errno, "%s: %s", word, strerror(errno));
+}
+
+static bool parse_phys(const char *text, uint64_t *phys)
+{
+	char *end;
+
+	errno = 0;
+	*phys = strtoull(text, &end, 0);
+	return text[0] >= '0' && text[0] <= '9' && !*end && !errno;
+}
+
+static bool take_option(struct state *state, int c)
+{
+	switch (c) {
+	case 'j':
+		state->json = true;
+		return true;
+	case 's':
+		state->svg = optarg;
+		return true;
+	case 't':
+		state->trim = optarg;
+		return true;
+	case 'n':
+		state->options.no_checksums = true;
+		return true;
+	case 'f':
+		if (parse_phys(optarg, &state->options.fdt) &&
+		    state->options.fdt)
+			return true;
+		break;
+	case 'b':
+		state->options.kind = KHO_DUMP_RAW;
+		if (parse_phys(optarg, &state->options.base))
+			return true;
+		break;
+	}
+	state->code = fail_usage(state->verb,
+				 "%s is no address such as 0x22a0000", optarg);
+	return false;
+}
+
+bool state_options(struct state *state, const char *help, int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "fdt", required_argument, NULL, 'f' },
+		{ "base", required_argument, NULL, 'b' },
+		{ "help", no_argument, NULL, 'h' },
+		/* Of kho inspect alone. */
+		{ "svg", required_argument, NULL, 's' },
+		{ "trim", required_argument, NULL, 't' },
+		{ "no-checksums", no_argument, NULL, 'n' },
+		{ 0 },
+	};
+	struct option mine[8];
+	int c;
+
+	memcpy(mine, known, sizeof(mine));
+	if (!strcmp(state->verb, "verify"))
+		memset(&mine[4], 0, sizeof(mine[4]));
+	while ((c = getopt_long(argc, argv, ":h", mine, NULL)) != -1) {
+		if (c == 'h') {
+			fputs(help, stdout);
+			state->code = EXIT_YES;
+			return false;
+		}
+		if (c == '?' || c == ':') {
+			state->code = fail_option(state->verb, c, argv);
+			return false;
+		}
+		if (!take_option(state, c))
+			return false;
+	}
+	if (argc - optind != 1) {
+		state->code = fail_usage(state->verb, "it takes one STATE");
+		return false;
+	}
+	state->word = argv[optind];
+	return true;
+}
+
+static void say_of(const struct state *state, const struct kho_error *err)
+{
+	fail("%s: %s: %s", state->verb, state->word, err->text);
+}
+
+static bool read_arena(struct state *state, int fd)
+{
+	unsigned int what = SNAPSHOT_MEMORY;
+	struct kho_error err;
 	int ret;
 
-	*snapshot = (struct snapshot){ 0 };
-	ret = kho_arena_view_info(view, &snapshot->info, err);
-	if (!ret && !snapshot->info.fdt)
-		ret = kho_fail(err, -EBADMSG,
-			       "arena: damaged: neither of its root slots is "
-			       "valid");
-	if (ret)
-		return ret;
-	ret = kho_state_read(mem, snapshot->info.fdt, snapshot->info.fdt_size,
-			     &snapshot->state, err);
-	if (!ret && what & SNAPSHOT_MEMORY)
-		ret = read_memory(mem, snapshot, err);
-	if (!ret && what & SNAPSHOT_USED)
-		ret = kho_state_used(mem, snapshot->state, &snapshot->used,
-				     &snapshot->n_used, err);
+	if (!strcmp(state->verb, "verify"))
+		what |= SNAPSHOT_USED;
+	ret = snapshot_read(fd, what, &state->arena, &err);
 	if (!ret)
-		ret = kho_arena_view_info(view, &after, err);
-	if (!ret && after.seq != snapshot->info.seq)
-		ret = kho_fail(err, -EAGAIN, "it changes all the time");
-	if (ret)
-		snapshot_free(snapshot);
-	return ret;
+		return true;
+	say_of(state, &err);
+	state->code = ret == -EBADMSG || ret == -EFAULT || ret == -ELOOP ?
+			      EXIT_NO :
+			      EXIT_UNKNOWN;
+	return false;
 }
 
-int snapshot_read(int fd, unsigned int what, struct snapshot *snapshot,
-		  struct kho_error *err)
+/*
+ * A file that is neither an arena nor an ELF file can be an image of memory.
+ * When no root is in it, it is hard to say what it was meant to be.
+ */
+static bool read_kernel(struct state *state, int fd)
 {
-	struct kho_arena_view *view;
-	struct stat st;
-	int ret = -EAGAIN;
+	struct kho_error err, arena;
+	struct snapshot none;
+	int ret;
 
-	for (int i = 0; ret && i < TRIES; i++) {
-		if (i)
-			usleep(PAUSE_US);
-		/* Anew each time: it may have grown. */
-		ret = kho_arena_view(fd, &view, err);
-		if (ret)
-			return ret;
-		ret = read_once(view, what, snapshot, err);
-		kho_arena_view_close(view);
+	state->is_kernel = true;
+	ret = kernel_read(fd, &state->options, &state->kernel, &err);
+	if (!ret)
+		return true;
+	if (ret != -EPROTONOSUPPORT && !state_is_dump(fd) &&
+	    state->options.kind == KHO_DUMP_AUTO &&
+	    snapshot_read(fd, 0, &none, &arena))
+		fail("%s: %s: %s; nor is it an ELF core or an image of memory: %s",
+		     state->verb, state->word, arena.text, err.text);
+	else
+		say_of(state, &err);
+	state->code = EXIT_UNKNOWN;
+	return false;
+}
+
+bool state_read(struct state *state)
+{
+	struct kho_error err;
+	bool ok;
+	int fd;
+
+	if (!strcmp(state->word, "running") && !is_service(state->word)) {
+		state->is_kernel = true;
+		state->code = EXIT_UNKNOWN;
+		if (kernel_read_running(&state->options, &state->kernel,
+					&err) == 0)
+			return true;
+		fail("%s: %s", state->verb, err.text);
+		return false;
 	}
-	if (!ret && !fstat(fd, &st))
-		snapshot->allocated = (uint64_t)st.st_blocks * 512;
-	return ret;
+	fd = open_word(state->word, &err);
+	if (fd < 0) {
+		state->code = fail("%s: %s", state->verb, err.text);
+		return false;
+	}
+	if (state->options.kind == KHO_DUMP_AUTO && state_is_arena(fd))
+		ok = read_arena(state, fd);
+	else
+		ok = read_kernel(state, fd);
+	close(fd);
+	return ok;
 }
 
-void snapshot_free(struct snapshot *snapshot)
+void state_free(struct state *state)
 {
-	free(snapshot->state);
-	free(snapshot->used);
-	memory_free(&snapshot->memory);
-	snapshot->state = NULL;
-	snapshot->used = NULL;
+	if (state->is_kernel)
+		kernel_free(&state->kernel);
+	else
+		snapshot_free(&state->arena);
 }

@@ -1,49 +1,68 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* Reading the state in an arena that may be in use. */
+/* A STATE, which kho inspect and kho verify look at: of an arena, or of a kernel. */
 #ifndef TOOLS_KHO_STATE_H
 #define TOOLS_KHO_STATE_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include <kho/state.h>
-#include <kho/arena.h>
-#include <kho/error.h>
-#include <kho/state.h>
-
-#include "memory.h"
+#include "kernel.h"
+#include "arena.h"
 
 /*
- * struct snapshot - what is in an arena
- * @info: the superblock
- * @allocated: bytes of memory that the file takes
- * @state: the root FDT
- * @memory: what is preserved, and what the tree points to; with
- *          SNAPSHOT_MEMORY
- * @used: the composites in it; with SNAPSHOT_USED
- * @n_used: how many
+ * struct state - a STATE
+ * @verb: "inspect" or "verify"
+ * @word: as it was given
+ * @json: --json
+ * @svg: --svg FILE, or NULL
+ * @trim: --trim FILE, or NULL
+ * @options: how to read a kernel's
+ * @code: what to exit with when something could not be done
+ * @is_kernel: it is a kernel's; otherwise that of an arena
+ * @arena: what is in the arena
+ * @kernel: what the kernel hands over
  */
-struct snapshot {
-	struct kho_arena_info info;
-	uint64_t allocated;
-	struct kho_state *state;
-	struct memory memory;
-	struct kho_used *used;
-	size_t n_used;
+struct state {
+	const char *verb;
+	const char *word;
+	bool json;
+	const char *svg;
+	const char *trim;
+	struct kernel_options options;
+	int code;
+	bool is_kernel;
+	struct snapshot arena;
+	struct kernel kernel;
 };
 
-#define SNAPSHOT_MEMORY (1u << 0)
-#define SNAPSHOT_USED (1u << 1)
+/* The options and arguments; false: there is nothing left to do. */
+bool state_options(struct state *state, const char *help, int argc,
+		   char **argv);
 
 /*
- * Reads an arena; @what: SNAPSHOT_*. A program that uses it may change it
- * meanwhile: what does not fit together is read again.
- *
- * Return: 0 or a negative errno; then there is nothing to free.
+ * Reads it. False when it cannot be read, and that was said: state->code is
+ * EXIT_NO when it is an arena and damaged, otherwise EXIT_UNKNOWN.
  */
-int snapshot_read(int fd, unsigned int what, struct snapshot *snapshot,
-		  struct kho_error *err);
+bool state_read(struct state *state);
+void state_free(struct state *state);
 
-void snapshot_free(struct snapshot *snapshot);
+static inline const struct memory *state_memory(const struct state *state)
+{
+	return state->is_kernel ? &state->kernel.memory : &state->arena.memory;
+}
+
+static inline const struct kho_state *state_tree(const struct state *state)
+{
+	return state->is_kernel ? state->kernel.state : state->arena.state;
+}
+
+/*
+ * Draws the memory into a file (inspect-svg.c). False when that cannot be done,
+ * and that was said.
+ */
+bool picture_write(const struct state *state, const char *path);
+
+/*
+ * Writes a new ELF core with only the pages that a kernel's state has (inspect-trim.c).
+ * False when that cannot be done, and that was said.
+ */
+bool trim_write(const struct state *state, const char *path);
 
 #endif

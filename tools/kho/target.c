@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/* What the words PROGRAM, TARGET and STATE on the command line stand for. */
-#include <dirent.h>
-#include <elf.h>
+/* What the words PROGRAM and TARGET on the command line stand for. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,12 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <kho/abi/arena.h>
 #include <kho/image.h>
 
 #include "kho.h"
-#include "process.h"
-#include "runtime.h"
+#include "proc.h"
+#include "folder.h"
+#include "service.h"
 #include "target.h"
 
 static int check_executable(const char *path)
@@ -166,135 +164,4 @@ int target_manifest(const char *target, struct kho_manifest **manifest,
 		ret = kho_target_open(path ? path : target, manifest, err);
 	free(path);
 	return ret;
-}
-
-bool state_is_arena(int fd)
-{
-	uint64_t magic;
-
-	return pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) &&
-	       magic == KHO_ARENA_MAGIC;
-}
-
-bool state_is_dump(int fd)
-{
-	char magic[12];
-
-	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
-	       (!memcmp(magic, ELFMAG, SELFMAG) ||
-		!memcmp(magic, "KDUMP   ", 8) ||
-		!memcmp(magic, "makedumpfile", 12));
-}
-
-/* Opens fd NAME of /proc/PID/fd if it is an arena, -1 if not. */
-static int open_if_arena(int dir, const char *name)
-{
-	struct stat st;
-	int fd;
-
-	/* To open another kind of file may have effects. */
-	if (fstatat(dir, name, &st, 0) || !S_ISREG(st.st_mode))
-		return -1;
-	fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || state_is_arena(fd))
-		return fd;
-	close(fd);
-	return -1;
-}
-
-static bool same_inode(int a, int b)
-{
-	struct stat sa, sb;
-
-	return !fstat(a, &sa) && !fstat(b, &sb) && sa.st_dev == sb.st_dev &&
-	       sa.st_ino == sb.st_ino;
-}
-
-static int find_arena(int pid, DIR *dir, struct kho_error *err)
-{
-	struct dirent *entry;
-	int found = -1;
-
-	while ((entry = readdir(dir))) {
-		int fd = open_if_arena(dirfd(dir), entry->d_name);
-
-		if (fd < 0)
-			continue;
-		if (found < 0) {
-			found = fd;
-			continue;
-		}
-		if (!same_inode(found, fd)) {
-			close(found);
-			close(fd);
-			return kho_fail(err, -ENOTUNIQ,
-					"process %d has several arenas: say "
-					"which with pid:%d:FD",
-					pid, pid);
-		}
-		close(fd);
-	}
-	if (found < 0)
-		return kho_fail(err, -ENOENT, "process %d has no arena open",
-				pid);
-	return found;
-}
-
-/* pid:PID[:FD] */
-static int open_process(const char *state, struct kho_error *err)
-{
-	int pid, number, end = 0, fd;
-	char path[64];
-	DIR *dir;
-
-	if (sscanf(state, "pid:%d%n:%d%n", &pid, &end, &number, &end) < 1 ||
-	    state[end] || pid < 1)
-		return kho_fail(err, -EINVAL, "%s is not pid:PID or pid:PID:FD",
-				state);
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	if (strchr(state + strlen("pid:"), ':')) {
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, number);
-		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-		return fd < 0 ? kho_fail(err, -errno, "%s: %s", path,
-					 strerror(errno)) :
-				fd;
-	}
-	dir = opendir(path);
-	if (!dir)
-		return kho_fail(err, -errno, "cannot look into process %d: %s",
-				pid, strerror(errno));
-	fd = find_arena(pid, dir, err);
-	closedir(dir);
-	return fd;
-}
-
-static int open_service_arena(const char *name, struct kho_error *err)
-{
-	struct service service;
-	int ret = service_read(name, &service, err);
-
-	if (!ret) {
-		ret = service_arena(&service, err);
-		service_free(&service);
-	}
-	return ret;
-}
-
-int state_open(const char *state, struct kho_error *err)
-{
-	int fd;
-
-	if (!strncmp(state, "pid:", 4))
-		return open_process(state, err);
-	if (is_service(state))
-		return open_service_arena(state, err);
-	fd = open(state, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd >= 0)
-		return fd;
-	if (errno == ENOENT && !strchr(state, '/'))
-		return kho_fail(err, -ENOENT,
-				"%s: neither a service in custody nor a file: "
-				"see 'kho list'",
-				state);
-	return kho_fail(err, -errno, "%s: %s", state, strerror(errno));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* What the words PROGRAM, TARGET and STATE on the command line stand for. */
+/* What the words PROGRAM and TARGET on the command line stand for. */
 #ifndef TOOLS_KHO_TARGET_H
 #define TOOLS_KHO_TARGET_H
 
@@ -30,16 +30,5 @@ char *kernel_path(const char *path);
  */
 int target_manifest(const char *target, struct kho_manifest **manifest,
 		    struct kho_error *err);
-
-/*
- * Opens a STATE for reading: NAME, pid:PID[:FD], or a file: an arena, or the
- * memory of a machine.
- * Return: the fd or a negative errno.
- */
-int state_open(const char *state, struct kho_error *err);
-
-/* By its first bytes: is it meant to be an arena, an ELF file or a compressed dump? */
-bool state_is_arena(int fd);
-bool state_is_dump(int fd);
 
 #endif

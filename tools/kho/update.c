@@ -15,10 +15,10 @@
 #include <kho/image.h>
 #include <kho/update.h>
 
-#include "ask.h"
+#include "control-ask.h"
 #include "check.h"
 #include "kho.h"
-#include "runtime.h"
+#include "service.h"
 #include "target.h"
 
 /* What an update may take beyond its two timeouts: freeze, commit, answer. */

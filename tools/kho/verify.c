@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "kho.h"
-#include "look.h"
+#include "state.h"
 #include "table.h"
 
 static const char help[] =
@@ -44,7 +44,7 @@ static const char help[] =
  * @own: preserved pages that programs account for themselves
  */
 struct verdict {
-	const struct look *look;
+	const struct state *state;
 	struct problems problems;
 	uint64_t accounted;
 	uint64_t own;
@@ -53,7 +53,7 @@ struct verdict {
 static void on_arena(const struct accounted *a, void *arg)
 {
 	struct verdict *verdict = arg;
-	const struct snapshot *arena = &verdict->look->arena;
+	const struct snapshot *arena = &verdict->state->arena;
 	const struct memory *memory = &arena->memory;
 	uint64_t end = a->end << memory->page_shift;
 
@@ -71,31 +71,31 @@ static void on_arena(const struct accounted *a, void *arg)
 			     end, arena->info.size);
 }
 
-static void judge(struct look *look, struct verdict *verdict)
+static void judge(struct state *state, struct verdict *verdict)
 {
-	*verdict = (struct verdict){ .look = look };
-	if (!look->is_kernel) {
-		memory_account(&look->arena.memory, on_arena, verdict);
+	*verdict = (struct verdict){ .state = state };
+	if (!state->is_kernel) {
+		memory_account(&state->arena.memory, on_arena, verdict);
 		return;
 	}
-	kernel_account(&look->kernel);
-	verdict->accounted = look->kernel.accounted;
-	verdict->problems = look->kernel.problems;
-	look->kernel.problems = (struct problems){ 0 };
+	kernel_account(&state->kernel);
+	verdict->accounted = state->kernel.accounted;
+	verdict->problems = state->kernel.problems;
+	state->kernel.problems = (struct problems){ 0 };
 }
 
 /* The programs that use an arena do not wait for us. */
-static bool look_and_judge(struct look *look, struct verdict *verdict)
+static bool read_and_judge(struct state *state, struct verdict *verdict)
 {
 	for (int i = 0; i < TRIES; i++) {
-		if (!look_read(look))
+		if (!state_read(state))
 			return false;
-		judge(look, verdict);
-		if (look->is_kernel || i == TRIES - 1 ||
+		judge(state, verdict);
+		if (state->is_kernel || i == TRIES - 1 ||
 		    !problems_count(&verdict->problems, DAMAGE))
 			break;
 		problems_free(&verdict->problems);
-		look_free(look);
+		state_free(state);
 		usleep(PAUSE_US);
 	}
 	return true;
@@ -170,16 +170,16 @@ static void print_problems(const struct problems *problems)
 
 static void print_verdict(const struct verdict *verdict)
 {
-	const struct look *look = verdict->look;
-	const struct memory *memory = look_memory(look);
+	const struct state *state = verdict->state;
+	const struct memory *memory = state_memory(state);
 
 	struct line line;
 
 	line_begin(&line);
 	fprintf(line.out, "%s: %s: %lu of %lu preserved page%s accounted for",
-		verdict_text(verdict), look->state, verdict->accounted,
+		verdict_text(verdict), state->word, verdict->accounted,
 		memory->pages, plural(memory->pages));
-	if (!look->is_kernel)
+	if (!state->is_kernel)
 		fprintf(line.out, ", %lu of the programs' own", verdict->own);
 	line_print(&line);
 	print_problems(&verdict->problems);
@@ -204,12 +204,12 @@ static struct json_object *uses_json(const struct memory *memory)
 
 static void print_verdict_json(const struct verdict *verdict)
 {
-	const struct look *look = verdict->look;
+	const struct state *state = verdict->state;
 	struct json_object *json = new_document("kho-verify");
-	const struct memory *memory = look_memory(look);
+	const struct memory *memory = state_memory(state);
 
-	add_text(json, "state", look->state);
-	add_text(json, "kind", look->is_kernel ? look->kernel.kind : "arena");
+	add_text(json, "state", state->word);
+	add_text(json, "kind", state->is_kernel ? state->kernel.kind : "arena");
 	add_text(json, "verdict", verdict_text(verdict));
 	add_number(json, "preserved", memory->pages);
 	add_number(json, "accounted", verdict->accounted);
@@ -222,7 +222,7 @@ static void print_verdict_json(const struct verdict *verdict)
 
 int cmd_verify(int argc, char **argv)
 {
-	struct look look = {
+	struct state state = {
 		.verb = "verify",
 		/* That they can be read is known from where they are. */
 		.options.no_checksums = true,
@@ -230,22 +230,22 @@ int cmd_verify(int argc, char **argv)
 	struct verdict verdict;
 	int code = EXIT_YES;
 
-	if (!look_options(&look, help, argc, argv) ||
-	    !look_and_judge(&look, &verdict))
-		return look.code;
+	if (!state_options(&state, help, argc, argv) ||
+	    !read_and_judge(&state, &verdict))
+		return state.code;
 	if (problems_count(&verdict.problems, DAMAGE))
 		code = EXIT_NO;
 	else if (problems_count(&verdict.problems, UNKNOWN))
 		code = EXIT_UNKNOWN;
-	if (look.json)
+	if (state.json)
 		print_verdict_json(&verdict);
 	else
 		print_verdict(&verdict);
 	for (size_t i = 0; code == EXIT_UNKNOWN && i < verdict.problems.n; i++)
 		if (verdict.problems.list[i].severity == UNKNOWN)
-			say("verify: %s: cannot tell: %s", look.state,
+			say("verify: %s: cannot tell: %s", state.word,
 			    verdict.problems.list[i].text);
 	problems_free(&verdict.problems);
-	look_free(&look);
+	state_free(&state);
 	return code;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "kho.h"
-#include "look.h"
+#include "state.h"
 
 /* Bytes that are copied at a time. */
 #define PIECE (1u << 20)
@@ -205,22 +205,22 @@ static bool write_memory(const struct kernel *kernel,
 	return ok;
 }
 
-bool trim_write(const struct look *look, const char *path)
+bool trim_write(const struct state *state, const char *path)
 {
-	const struct kernel *kernel = &look->kernel;
+	const struct kernel *kernel = &state->kernel;
 	const struct kho_dump_info *info = &kernel->info;
 	struct pieces all = { .memory = &kernel->memory }, kept, absent;
 	FILE *file;
 	bool ok;
 
-	if (!look->is_kernel) {
-		fail_usage(look->verb,
+	if (!state->is_kernel) {
+		fail_usage(state->verb,
 			   "--trim is for the memory of a machine, not for an arena");
 		return false;
 	}
 	file = fopen(path, "wxe");
 	if (!file) {
-		fail("%s: %s: %s", look->verb, path, strerror(errno));
+		fail("%s: %s: %s", state->verb, path, strerror(errno));
 		return false;
 	}
 	memory_account(&kernel->memory, keep_pages, &all);
@@ -236,7 +236,7 @@ bool trim_write(const struct look *look, const char *path)
 	if (fclose(file))
 		ok = false;
 	if (!ok)
-		fail("%s: %s: cannot be written: %s", look->verb, path,
+		fail("%s: %s: cannot be written: %s", state->verb, path,
 		     strerror(errno));
 	free(all.list);
 	free(kept.list);

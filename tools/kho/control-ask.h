@@ -6,7 +6,7 @@
 #include <kho/check.h>
 
 #include "kho.h"
-#include "runtime.h"
+#include "service.h"
 
 /*
  * Sends a request and waits for the answer.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
 /*
  * Services through a kexec: each puts its arena and files into a session of the
- * kernel, and stands still. `kho run` takes them out again, see session.h.
+ * kernel, and stands still. `kho run` takes them out again, see fd-store-session.h.
  */
 #ifndef TOOLS_KHO_SUSPEND_H
 #define TOOLS_KHO_SUSPEND_H

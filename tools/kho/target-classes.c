@@ -7,7 +7,7 @@
 
 #include "kho.h"
 #include "target.h"
-#include "targets.h"
+#include "target-classes.h"
 
 bool targets_option(struct targets_options *options, const char *verb,
 		    const char *help, int c, char **argv, int *code)

@@ -14,12 +14,12 @@
 #include <kho/image.h>
 #include <kho/manifest.h>
 
-#include "ask.h"
+#include "control-ask.h"
 #include "check.h"
 #include "jump.h"
-#include "runtime.h"
-#include "session.h"
-#include "suspend.h"
+#include "service.h"
+#include "fd-store-session.h"
+#include "kexec-services.h"
 #include "target.h"
 
 /*

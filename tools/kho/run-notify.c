@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "notify.h"
+#include "run-notify.h"
 
 #define TEXT_MAX 4096
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "kho.h"
-#include "store.h"
+#include "fd-store.h"
 
 /* The first fd that is passed on, as in sd_listen_fds(3). */
 #define FIRST_FD 3

@@ -7,7 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ask.h"
+#include "control-ask.h"
+#include "folder.h"
 #include "handover/datagram.h"
 
 /* After a program's sudden death: until the supervisor has seen to it. */

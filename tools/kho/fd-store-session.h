@@ -6,7 +6,7 @@
 #include <kho/session.h>
 
 #include "kho.h"
-#include "store.h"
+#include "fd-store.h"
 
 /* Of the service's session. */
 void session_name(const char *service, char name[KHO_SESSION_NAME_SIZE]);

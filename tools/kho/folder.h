@@ -14,8 +14,8 @@
  *
  * A folder whose lock is free is a dead supervisor's, and means nothing.
  */
-#ifndef TOOLS_KHO_RUNTIME_H
-#define TOOLS_KHO_RUNTIME_H
+#ifndef TOOLS_KHO_FOLDER_H
+#define TOOLS_KHO_FOLDER_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,6 +42,9 @@ struct folder {
 	int lock;
 };
 
+/* Opens the runtime directory, to read it. */
+int folders_open(struct kho_error *err);
+
 /* For the supervisor: makes and locks NAME's folder, -EEXIST when taken. */
 int folder_create(struct folder *folder, const char *name,
 		  struct kho_error *err);
@@ -55,45 +58,14 @@ int folder_socket(const struct folder *folder, const char *file, int type,
 int folder_connect(const struct folder *folder, const char *file, int type,
 		   unsigned int timeout_ms, struct kho_error *err);
 
-/* Replaces status.json; drops @status. */
+/* Replaces status.json; drops @status. NULL when it cannot be read. */
 int folder_write_status(const struct folder *folder,
 			struct json_object *status);
+struct json_object *folder_read_status(const struct folder *folder);
 
 /* Removes what is in the supervisor's folder, the folder, and the lock. */
 void folder_remove(struct folder *folder);
 
 void folder_close(struct folder *folder);
-
-/*
- * struct service - what a supervisor says of its service
- * @name: NAME
- * @supervisor: pid of kho run
- * @pid: of the program; 0 when none runs at the moment
- * @arena: fd of the arena in the supervisor, -1 when there is none
- * @program: its path
- * @state: "starting", "serving" or "restarting"
- * @json: the whole of status.json; owns the strings
- */
-struct service {
-	const char *name;
-	pid_t supervisor;
-	pid_t pid;
-	int arena;
-	const char *program;
-	const char *state;
-	struct json_object *json;
-};
-
-/* -ENOENT when NAME is not in custody. */
-int service_read(const char *name, struct service *service,
-		 struct kho_error *err);
-
-/* All in custody, by name; both results to free, each with service_free(). */
-int services_read(struct service **services, size_t *n, struct kho_error *err);
-
-void service_free(struct service *service);
-
-/* Opens the arena of a service for reading: the fd, or -ENOENT. */
-int service_arena(const struct service *service, struct kho_error *err);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include <kho/suspend.h>
 
-#include "session.h"
+#include "fd-store-session.h"
 
 void session_name(const char *service, char name[KHO_SESSION_NAME_SIZE])
 {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "kho.h"
-#include "process.h"
+#include "proc.h"
 
 /* More generations than anybody has; ends a walk through reused pids. */
 #define ANCESTORS_MAX 64

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "kho.h"
-#include "problems.h"
+#include "state-problems.h"
 
 void problems_add(struct problems *problems, enum severity severity,
 		  const char *fmt, ...)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/* The runtime directory. */
-#include <dirent.h>
+/* The runtime directory, and in it a folder for each service. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,8 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "kho.h"
-#include "runtime.h"
 
 #define LOCK_FILE "lock"
 #define STATUS_FILE "status.json"
@@ -83,6 +82,15 @@ static int runtime_open(bool create, char **path, struct kho_error *err)
 		return dir;
 	close(dir);
 	return ret;
+}
+
+int folders_open(struct kho_error *err)
+{
+	char *path;
+	int dir = runtime_open(false, &path, err);
+
+	free(path);
+	return dir;
 }
 
 static pid_t read_pid(int fd)
@@ -296,7 +304,7 @@ int folder_write_status(const struct folder *folder, struct json_object *status)
 	return ret;
 }
 
-static struct json_object *read_status(const struct folder *folder)
+struct json_object *folder_read_status(const struct folder *folder)
 {
 	int fd = openat(folder->dir, STATUS_FILE,
 			O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -309,92 +317,4 @@ static struct json_object *read_status(const struct folder *folder)
 		json = json_object_from_fd(fd);
 	close(fd);
 	return json;
-}
-
-int service_read(const char *name, struct service *service,
-		 struct kho_error *err)
-{
-	struct folder folder;
-	int ret = folder_open(&folder, name, err);
-	struct json_object *json;
-
-	*service = (struct service){ 0 };
-	if (ret)
-		return ret;
-	json = read_status(&folder);
-	folder_close(&folder);
-	*service = (struct service){
-		.json = json,
-		.name = get_text(json, "name"),
-		.program = get_text(json, "program"),
-		.state = get_text(json, "state"),
-		.supervisor = json_object_get_int(
-			json_object_object_get(json, "supervisor")),
-		.pid = json_object_get_int(json_object_object_get(json, "pid")),
-		.arena = json_object_get_int(
-			json_object_object_get(json, "arena")),
-	};
-	if (*service->name && *service->program && *service->state &&
-	    service->supervisor > 0)
-		return 0;
-	service_free(service);
-	return kho_fail(err, -ENOENT,
-			"service \"%s\" is only just starting or ending: try again",
-			name);
-}
-
-void service_free(struct service *service)
-{
-	json_object_put(service->json);
-	*service = (struct service){ 0 };
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct service *)a)->name,
-		      ((const struct service *)b)->name);
-}
-
-int services_read(struct service **services, size_t *n, struct kho_error *err)
-{
-	char *base;
-	int root = runtime_open(false, &base, err);
-	struct dirent *entry;
-	DIR *dir;
-
-	free(base);
-	*services = NULL;
-	*n = 0;
-	if (root < 0)
-		return root == -ENOENT ? 0 : root;
-	dir = must(fdopendir(root));
-	while ((entry = readdir(dir))) {
-		*services =
-			must(realloc(*services, (*n + 1) * sizeof(**services)));
-		if (!service_read(entry->d_name, *services + *n, NULL))
-			(*n)++;
-	}
-	closedir(dir);
-	qsort(*services, *n, sizeof(**services), by_name);
-	return 0;
-}
-
-int service_arena(const struct service *service, struct kho_error *err)
-{
-	char path[64];
-	int fd;
-
-	if (service->arena < 0)
-		return kho_fail(err, -ENOENT,
-				"%s has put no arena into custody: its program "
-				"does not call kho_attach(), or not yet",
-				service->name);
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", service->supervisor,
-		 service->arena);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return kho_fail(err, -errno,
-				"cannot open the arena of %s, %s: %s",
-				service->name, path, strerror(errno));
-	return fd;
 }

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "control.h"
+#include "control-serve.h"
 #include "handover/datagram.h"
 #include "kho.h"
 
