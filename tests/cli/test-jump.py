@@ -69,11 +69,11 @@ class Running:
             data = data.encode()
         return put(os.path.relpath(f'{self.root}/{path}', DIR), data)
 
-    def kho(self, *args, code=None, **env):
+    def kho(self, *args, code=None, cwd=None, **env):
         # No sanitizer is in the way: there is no such build of this test.
         done = subprocess.run(
             [KHO, *args], capture_output=True, text=True, errors='replace',
-            timeout=60, env={
+            timeout=60, cwd=cwd, env={
                 **os.environ, 'KHO_ROOT': self.root,
                 'KHO_RUNTIME_DIR': f'{DIR}/run', 'LD_PRELOAD': NO_KEXEC, **env})
         assert code is None or done.returncode == code, (args, done)
@@ -431,6 +431,28 @@ def elsewhere():
         assert 'are for kernels' in done.stderr, done
 
 
+def same_name():
+    """IMAGE is a file, also when a service or a program in PATH has its name"""
+    next_kernel('tally', 'KEXEC_HANDOVER_ENABLE_DEFAULT')
+    running = Running()
+    with subprocess.Popen(
+            [KHO, 'run', '--name', 'tally', '--', TALLY, f'{DIR}/sock'],
+            env={**os.environ, 'KHO_RUNTIME_DIR': f'{DIR}/run'}) as service:
+        try:
+            while not os.path.exists(f'{DIR}/run/tally/status.json'):
+                assert service.poll() is None
+                time.sleep(0.02)
+            running.kho('kexec', '--load-only', '--cmdline', ON, 'tally',
+                        code=0, cwd=DIR, KEXEC_ERROR='0')
+        finally:
+            service.terminate()
+    os.makedirs(f'{DIR}/bin', exist_ok=True)
+    shutil.copy(TALLY, f'{DIR}/bin/tally')
+    running.kho('kexec', '--load-only', '--cmdline', ON, 'tally', code=0,
+                cwd=DIR, KEXEC_ERROR='0',
+                PATH=f'{DIR}/bin:{os.environ["PATH"]}')
+
+
 def manual():
     """each command in the documentation names a command line that works"""
     pages = [f'{TOP}/README.md', *(f'{TOP}/docs/man/{name}' for name in
@@ -465,7 +487,7 @@ def manual():
 
 
 TESTS = [command_line, sources, builtin, long, initrd, scratch, versions,
-         device, load_errors, elsewhere, manual]
+         device, load_errors, elsewhere, same_name, manual]
 
 try:
     tap.main(TESTS)

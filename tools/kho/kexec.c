@@ -17,6 +17,8 @@
 #include <linux/kexec.h>
 #include <linux/reboot.h>
 
+#include <kho/image.h>
+
 #include "check.h"
 #include "jump.h"
 #include "kho.h"
@@ -225,7 +227,7 @@ static int judge(struct kexec *kexec, struct kho_report **report)
 
 	if (ret)
 		return ret;
-	ret = target_manifest(kexec->image, &to, &kexec->err);
+	ret = kho_target_open(kexec->image, &to, &kexec->err);
 	if (ret) {
 		kho_manifest_free(from);
 		return ret;
