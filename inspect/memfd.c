@@ -70,9 +70,11 @@ static int read_head(struct memfd_reader *r)
 				   "an array, but no folios that would be in it");
 	if (raw->folios > (raw->size + (1ull << shift) - 1) >> shift)
 		return reader_fail(&r->in, -EBADMSG, r->phys,
-				   "%llu folios in a file of %llu bytes",
+				   "%llu folio%s in a file of %llu byte%s",
 				   (unsigned long long)raw->folios,
-				   (unsigned long long)raw->size);
+				   raw->folios == 1 ? "" : "s",
+				   (unsigned long long)raw->size,
+				   raw->size == 1 ? "" : "s");
 	return 0;
 }
 

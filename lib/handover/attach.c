@@ -358,9 +358,11 @@ static int take_session(struct kho *kho, int session, uint64_t token,
 	free(files);
 	if (ret)
 		return kho_fail(err, ret, "custody: out of memory");
-	return *arena < 0 ? kho_fail(err, -ENOENT,
-				     "custody: no arena among %zu files", n) :
-			    0;
+	return *arena < 0 ?
+		       kho_fail(err, -ENOENT,
+				"custody: none of its files is an arena (%zu)",
+				n) :
+		       0;
 }
 
 static int attach_session(struct kho *kho, int session, uint64_t token,

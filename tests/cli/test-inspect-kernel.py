@@ -480,7 +480,7 @@ def structures():
         (memfd + 8, 1 << 63, 'damaged', 'no file has such'),
         (memfd + 24, 9, 'damaged', '9 folios'),
         (memfd + 32, 0x2a00001, 'damaged', 'which no page is'),
-        (0x2a01000 + 8, 0, 'damaged', '1 pages, but the chunks have 0'),
+        (0x2a01000 + 8, 0, 'damaged', '1 page, but the chunks have 0'),
     ]
     for phys, value, verdict, why in cases:
         core = Core(SMALL)

@@ -128,8 +128,9 @@ static int read_chunks(struct area_reader *r, void *page)
 	}
 	if (pages != desc->total_pages)
 		return reader_fail(&r->in, -EBADMSG, r->desc,
-				   "%u pages, but the chunks have %s%llu",
+				   "%u page%s, but the chunks have %s%llu",
 				   desc->total_pages,
+				   desc->total_pages == 1 ? "" : "s",
 				   pages > desc->total_pages ? "at least " : "",
 				   (unsigned long long)pages);
 	return 0;
