@@ -87,12 +87,14 @@ static int read_manifest(struct json_object *request,
 			 struct kho_manifest **manifest, struct kho_error *err)
 {
 	struct json_object *value;
+	const char *target;
 
 	*manifest = NULL;
 	if (!json_object_object_get_ex(request, "manifest", &value))
 		return 0;
-	return manifest_of_json(value, get_string(value, "target"), manifest,
-				err);
+	target = get_string(value, "target");
+	return manifest_of_json(value, *target ? target : "the successor",
+				manifest, err);
 }
 
 /* Could this program hand over to one with the manifest in the request? */

@@ -991,6 +991,12 @@ def suspend():
         kho('check', s.name, path, code=0)
         shown = kho('check', s.name, V2, code=0).stdout
         assert shown.startswith(f'compatible: {s.name} -> {V2}\n'), shown
+        # One that a person wrote may have no target.
+        nameless = {k: v for k, v in manifest.items() if k != 'target'}
+        sock, answer = control(f'{RUN}/{s.name}', {'request': 'check',
+                                                   'manifest': nameless})
+        sock.close()
+        assert answer['report']['to'] == 'the successor', answer
         for fds, more, error, text in (
                 ([], {}, errno.EINVAL, 'no session'),
                 ([memfd], {}, errno.ENOTTY, 'not a session'),
