@@ -183,17 +183,24 @@ static int negotiate_all(struct kho *kho, const struct kho_manifest *to,
 	return ret;
 }
 
-/* Set what is written to the outcome; @raise: only where that is higher. */
-static int apply(struct kho *kho, const struct kho_report *report, bool raise)
+/*
+ * Set what is written to the outcome; @raise: only where that is higher. What the
+ * successor cannot read stays as it is, if it may; so does what it could read,
+ * but goes without for lack of something else: nobody converts it.
+ */
+static int apply(struct kho *kho, const struct negotiation *n, bool raise)
 {
+	const struct kho_report *report = n->versions;
 	int ret = 0;
 
 	for (size_t i = 0; !ret && i < report->n; i++) {
 		const struct kho_finding *f = &report->findings[i];
 		const struct kho_component *c = kho_component_find(f->name);
+		const struct kho_finding *used =
+			kho_report_find(n->report, f->name);
 
-		/* What the successor cannot read stays as it is, if it may. */
-		if (f->verdict > KHO_OLDER)
+		if (f->verdict > KHO_OLDER ||
+		    (used && used->verdict > KHO_OLDER))
 			continue;
 		ret = raise ? versions_learn(kho, c, f->version) :
 			      versions_set(kho, c, f->version);
@@ -292,11 +299,11 @@ static int begin(struct kho *kho, struct negotiation *n, struct kho_error *err)
 	if (!ret)
 		ret = negotiate_all(kho, n->to, n->opts, &n->versions);
 	if (!ret)
-		ret = apply(kho, n->versions, true);
+		ret = apply(kho, n, true);
 	if (!ret)
 		ret = tree_refresh(kho);
 	if (!ret)
-		ret = apply(kho, n->versions, false);
+		ret = apply(kho, n, false);
 	if (!ret)
 		return 0;
 	cancel(kho, n);
@@ -343,7 +350,7 @@ static void undo(struct kho *kho, struct negotiation *n)
 		if (convert(kho, n->report, NULL) != 0)
 			versions_raise(kho, &n->before);
 	} else {
-		apply(kho, n->versions, false);
+		apply(kho, n, false);
 	}
 	tree_reversion(kho, NULL);
 }
