@@ -65,11 +65,11 @@ static struct kho_blocks *fill(uint32_t version, size_t size, uint64_t n)
 {
 	char entry[ENTRY_MAX] = { 1 };
 	struct kho_blocks *blocks;
-	int64_t ret =
-		kho_set_version(kho, kho_component_find("block"), version);
+	int64_t ret = kho_set_version(kho, kho_component_find("block"), version,
+				      NULL);
 
 	if (!ret)
-		ret = kho_block_create(kho, size, root, &blocks);
+		ret = kho_block_create(kho, size, root, &blocks, NULL);
 	for (uint64_t i = 0; ret >= 0 && i < n; i++)
 		ret = kho_block_append(blocks, entry);
 	if (ret < 0)
@@ -246,7 +246,7 @@ int main(void)
 	if (!root)
 		die("root", -errno);
 	if (kho_add_subtree(kho, "bench", &bench_component, 0, root,
-			    sizeof(*root)))
+			    sizeof(*root), NULL))
 		die("subtree", -EINVAL);
 
 	printf("%25s %11s %11s   ratio v1, v2\n", "version 1", "version 2",

@@ -216,7 +216,7 @@ static void bench_restore(int fd, uint32_t size)
 	       (attached - start) / 1e6);
 	err = kho_kmem_destroy(kmem);
 	if (!err)
-		err = kho_kmem_create(kho, &kmem);
+		err = kho_kmem_create(kho, &kmem, NULL);
 	if (err)
 		die("start again", err);
 }
@@ -229,7 +229,7 @@ int main(void)
 	if (fd < 0)
 		die("memfd", -errno);
 	attach(fd);
-	err = kho_kmem_create(kho, &kmem);
+	err = kho_kmem_create(kho, &kmem, NULL);
 	if (err)
 		die("create", err);
 

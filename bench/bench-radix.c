@@ -83,7 +83,7 @@ static void radix_make(void)
 	int err;
 
 	pages_before = pages_used();
-	err = kho_radix_create(kho, 64, &radix);
+	err = kho_radix_create(kho, 64, &radix, NULL);
 	if (err)
 		die("create", err);
 }

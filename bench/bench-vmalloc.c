@@ -50,8 +50,8 @@ static struct kho_vmalloc *make(uint64_t max, uint64_t block, uint32_t version)
 {
 	struct kho_vmalloc *area;
 
-	must("version",
-	     kho_set_version(kho, kho_component_find("vmalloc"), version));
+	must("version", kho_set_version(kho, kho_component_find("vmalloc"),
+					version, NULL));
 	must("create", kho_vmalloc_create(kho, max, block, &area, &err));
 	must("preserve", kho_vmalloc_preserve(area, desc, &err));
 	return area;

@@ -83,8 +83,8 @@ static void start_again(void)
 		check("destroy", kho_xa_destroy(xa));
 	if (kmem)
 		check("destroy the cache", kho_kmem_destroy(kmem));
-	check("create the cache", kho_kmem_create(kho, &kmem));
-	check("create", kho_xa_create(kho, kmem, &xa));
+	check("create the cache", kho_kmem_create(kho, &kmem, NULL));
+	check("create", kho_xa_create(kho, kmem, &xa, NULL));
 }
 
 /* ---- What is compared ---- */

@@ -346,7 +346,7 @@ static void drop_saved(struct server *server)
 {
 	void *blob = kho_subtree(server->kho, SUBTREE, NULL, NULL);
 
-	if (!blob || kho_remove_subtree(server->kho, SUBTREE))
+	if (!blob || kho_remove_subtree(server->kho, SUBTREE, NULL))
 		return;
 	kho_block_destroy(server->saved);
 	server->saved = NULL;
@@ -367,13 +367,13 @@ static int save_all(struct server *server)
 	if (!blob)
 		return -errno;
 	ret = kho_add_subtree(server->kho, SUBTREE, &kvclients_component, 0,
-			      blob, size);
+			      blob, size, NULL);
 	if (ret) {
 		kho_unpreserve_free(server->kho, blob);
 		return ret;
 	}
 	ret = kho_block_create(server->kho, sizeof(struct kvclient),
-			       &blob->entries, &server->saved);
+			       &blob->entries, &server->saved, NULL);
 	if (!ret)
 		ret = kho_block_grow(server->saved, server->nr_clients);
 	to = blob->bytes;

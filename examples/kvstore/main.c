@@ -156,7 +156,8 @@ static int create(struct server *server, struct kho_error *err)
 		server->state = state;
 		server->version = STATE_VERSION;
 		ret = kho_add_subtree(server->kho, SUBTREE, &kvstore_component,
-				      STATE_VERSION, state, sizeof(*state));
+				      STATE_VERSION, state, sizeof(*state),
+				      NULL);
 	}
 	return ret ? kho_fail(err, ret, "no memory for a state: %s",
 			      strerror(-ret)) :
@@ -190,10 +191,12 @@ static int restore(struct server *server, struct kho_error *err)
 static void raise_version(struct server *server)
 {
 	if (server->version < STATE_VERSION &&
-	    !kho_set_version(server->kho, &kvstore_component, STATE_VERSION))
+	    !kho_set_version(server->kho, &kvstore_component, STATE_VERSION,
+			     NULL))
 		server->version = STATE_VERSION;
 	if (server->table.root->version < KVTABLE_VERSION &&
-	    !kho_set_version(server->kho, &kvtable_component, KVTABLE_VERSION))
+	    !kho_set_version(server->kho, &kvtable_component, KVTABLE_VERSION,
+			     NULL))
 		table_convert(&server->table, KVTABLE_VERSION, server->now,
 			      NULL);
 	server->upgrading = true;

@@ -98,7 +98,7 @@ bool table_recover_step(struct table *t, unsigned int nr)
 	    t->slab)
 		return true;
 	/* Such as the buckets that table_flush() did not come to free. */
-	kho_free_unclaimed(t->kho);
+	kho_free_unclaimed(t->kho, NULL);
 	free(t->marks);
 	t->marks = NULL;
 	return false;

@@ -317,7 +317,7 @@ int table_create(struct table *t, struct kho *kho)
 	t->root = kho_alloc_preserve(kho, sizeof(*t->root));
 	if (!t->root)
 		return -errno;
-	ret = kho_kmem_create(kho, &t->kmem);
+	ret = kho_kmem_create(kho, &t->kmem, NULL);
 	if (ret) {
 		kho_unpreserve_free(kho, t->root);
 		return ret;

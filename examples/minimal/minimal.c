@@ -44,7 +44,7 @@ int main(void)
 		if (!counter)
 			return fail("cannot allocate", errno);
 		ret = kho_add_subtree(kho, "counter", &counter_component, 1,
-				      counter, sizeof(*counter));
+				      counter, sizeof(*counter), NULL);
 		if (ret)
 			return fail("cannot add the subtree", -ret);
 	}

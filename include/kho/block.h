@@ -72,13 +72,15 @@ struct kho_blocks;
  *        preserve. Set to NULL here, and kept up to date until the chain is
  *        closed
  * @blocks: result; close with kho_block_close(), or kho_block_destroy()
+ * @err: why not; may be NULL
  *
  * Takes no page until there is an entry.
  *
  * Return: 0; -EINVAL for a bad @entry_size or @root; -ENOMEM; -EROFS.
  */
 int kho_block_create(struct kho *kho, size_t entry_size,
-		     struct kho_block_root *root, struct kho_blocks **blocks);
+		     struct kho_block_root *root, struct kho_blocks **blocks,
+		     struct kho_error *err);
 
 /**
  * kho_block_restore() - check and claim a chain after a handover or a crash

@@ -61,13 +61,15 @@ struct kho_kmem;
  * kho_kmem_create() - make a cache
  * @kho: the arena; must outlive the cache's close
  * @kmem: result; close with kho_kmem_close(), or kho_kmem_destroy()
+ * @err: why not; may be NULL
  *
  * Takes one page until there is an object. A program that is killed before
  * it has noted kho_kmem_phys() loses the cache to kho_free_unclaimed().
  *
  * Return: 0; -ENOSPC when the arena is full; -ENOMEM; -EROFS.
  */
-int kho_kmem_create(struct kho *kho, struct kho_kmem **kmem);
+int kho_kmem_create(struct kho *kho, struct kho_kmem **kmem,
+		    struct kho_error *err);
 
 /**
  * kho_kmem_restore() - check and claim a cache after a handover or a crash

@@ -59,6 +59,7 @@ struct kho_radix;
  * @key_bits: width of the keys, 1 to 64; no part of the format, so the caller
  *            must know it when it restores the set
  * @radix: result; close with kho_radix_close(), or kho_radix_destroy()
+ * @err: why not; may be NULL
  *
  * Takes one page until there is a key.
  *
@@ -66,7 +67,7 @@ struct kho_radix;
  * -EROFS.
  */
 int kho_radix_create(struct kho *kho, unsigned int key_bits,
-		     struct kho_radix **radix);
+		     struct kho_radix **radix, struct kho_error *err);
 
 /**
  * kho_radix_restore() - check and claim a set after a handover or a crash

@@ -32,6 +32,7 @@ struct kho;
  *           kho_version()
  * @blob: in preserved pages, which stay the caller's to preserve and to free
  * @size: bytes of the blob, at least 1
+ * @err: why not; may be NULL
  *
  * The entry's composite has the dependencies in the versions in which they are
  * written, see kho_version(). It is optional when its component is.
@@ -42,7 +43,7 @@ struct kho;
  */
 int kho_add_subtree(struct kho *kho, const char *name,
 		    const struct kho_component *component, uint32_t version,
-		    void *blob, size_t size);
+		    void *blob, size_t size, struct kho_error *err);
 
 /**
  * kho_replace_subtree() - let a named entry point elsewhere
@@ -54,17 +55,19 @@ int kho_add_subtree(struct kho *kho, const char *name,
  */
 int kho_replace_subtree(struct kho *kho, const char *name,
 			const struct kho_component *component, uint32_t version,
-			void *blob, size_t size);
+			void *blob, size_t size, struct kho_error *err);
 
 /**
  * kho_remove_subtree() - remove a named entry
  * @kho: the arena
  * @name: the entry; its blob is the caller's to free afterwards
+ * @err: why not; may be NULL
  *
  * Return: 0; -ENOENT; -EPROTONOSUPPORT for a carried entry, which is somebody
  * else's; -ENOSPC, -ENOMEM; -EROFS.
  */
-int kho_remove_subtree(struct kho *kho, const char *name);
+int kho_remove_subtree(struct kho *kho, const char *name,
+		       struct kho_error *err);
 
 /**
  * kho_subtree() - find a named entry
@@ -104,6 +107,7 @@ uint32_t kho_version(struct kho *kho, const struct kho_component *component);
  * @kho: the arena
  * @component: of this program
  * @version: in its write range
+ * @err: why not; may be NULL
  *
  * In one step, every composite in the state tree says so. What is there is
  * the component's own to convert: afterwards, when the new format includes the
@@ -112,11 +116,12 @@ uint32_t kho_version(struct kho *kho, const struct kho_component *component);
  * Return: 0; -ERANGE; -ENOSPC, -ENOMEM; -EROFS. On failure nothing changed.
  */
 int kho_set_version(struct kho *kho, const struct kho_component *component,
-		    uint32_t version);
+		    uint32_t version, struct kho_error *err);
 
 /**
  * kho_free_unclaimed() - give back what nobody restored
  * @kho: the arena
+ * @err: why not; may be NULL
  *
  * For a program that knows that it has restored everything it can reach:
  * unpreserves and frees each folio that came with the handover and was not
@@ -127,7 +132,7 @@ int kho_set_version(struct kho *kho, const struct kho_component *component,
  * for nobody here knows what it reaches; -EBUSY when a subtree was not retrieved
  * yet, because what it reaches would be freed; -EROFS.
  */
-int64_t kho_free_unclaimed(struct kho *kho);
+int64_t kho_free_unclaimed(struct kho *kho, struct kho_error *err);
 
 #ifdef __cplusplus
 }

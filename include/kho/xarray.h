@@ -114,13 +114,15 @@ struct kho_xa_entry {
  * @kmem: cache of the same arena, for the array's objects; must outlive the
  *        array's close
  * @xa: result; close with kho_xa_close(), or kho_xa_destroy()
+ * @err: why not; may be NULL
  *
  * A program that is killed before it has noted kho_xa_phys() loses one object
  * to kho_kmem_sweep().
  *
  * Return: 0; -ENOSPC when the arena is full; -ENOMEM; -EROFS.
  */
-int kho_xa_create(struct kho *kho, struct kho_kmem *kmem, struct kho_xa **xa);
+int kho_xa_create(struct kho *kho, struct kho_kmem *kmem, struct kho_xa **xa,
+		  struct kho_error *err);
 
 /**
  * kho_xa_restore() - check an array after a handover or a crash

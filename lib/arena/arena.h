@@ -142,6 +142,12 @@ int arena_map(struct kho *kho, uint64_t max, bool huge, struct kho_error *err);
 int arena_set_writable(struct kho *kho, bool writable);
 void arena_add_mapping(struct kho *kho, struct mapping *mapping);
 void arena_del_mapping(struct kho *kho, struct mapping *mapping);
+/*
+ * Why the arena of @what cannot be changed, or has no more memory: -EROFS,
+ * -ENOSPC or -ENOMEM, said.
+ */
+int arena_refuses(const struct kho *kho, const char *what, int code,
+		  struct kho_error *err);
 
 /* copy.c */
 /*
@@ -151,7 +157,6 @@ void arena_del_mapping(struct kho *kho, struct mapping *mapping);
  */
 int arena_trimmed_copy(int fd, int *copy, struct kho_error *err);
 
-/* pages.c */
 /* pages.c */
 int pages_init(struct kho *kho, struct kho_error *err);
 int pages_rebuild(struct kho *kho, uint64_t tracker, struct kho_error *err);

@@ -532,3 +532,26 @@ void kho_arena_view_close(struct kho_arena_view *view)
 	close(view->fd);
 	free(view);
 }
+
+int arena_refuses(const struct kho *kho, const char *what, int code,
+		  struct kho_error *err)
+{
+	switch (code) {
+	case -EROFS:
+		return kho_fail(err, code, "%s: %s", what,
+				kho_stage(kho) == KHO_RESTORING ?
+					"read-only until kho_ready()" :
+				kho_stage(kho) == KHO_GONE ?
+					"a successor has the arena" :
+					"the arena is being handed over");
+	case -ENOSPC:
+		return kho_fail(err, code,
+				"%s: the arena is full: it can grow to %llu "
+				"MiB; raise max_size of kho_attach()",
+				what, (unsigned long long)(kho->max >> 20));
+	case -ENOMEM:
+		return kho_fail(err, code, "%s: out of memory", what);
+	default:
+		return kho_fail(err, code, "%s: %s", what, strerror(-code));
+	}
+}

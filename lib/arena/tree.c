@@ -282,7 +282,8 @@ static bool name_ok(const char *name)
  * The composite of an entry: what the program says of its owner, with the
  * dependencies in the versions in which they are written.
  */
-static int write_composite(struct kho *kho, struct tree_entry *e)
+static int write_composite(struct kho *kho, struct tree_entry *e,
+			   struct kho_error *err)
 {
 	struct kho_composite composite;
 	int ret;
@@ -291,9 +292,9 @@ static int write_composite(struct kho *kho, struct tree_entry *e)
 	if (e->component->desc->write.max)
 		ret = kho_component_composite(e->component,
 					      e->component->desc->write.max,
-					      &composite, NULL);
+					      &composite, err);
 	else
-		ret = kho_composite_parse(e->compatible, &composite, NULL);
+		ret = kho_composite_parse(e->compatible, &composite, err);
 	if (ret)
 		return ret;
 	composite.tokens[0].version = e->version;
@@ -311,132 +312,182 @@ static int write_composite(struct kho *kho, struct tree_entry *e)
 
 static int fill_entry(struct kho *kho, struct tree_entry *e, const char *name,
 		      const struct kho_component *component, uint32_t version,
-		      void *blob, size_t size)
+		      void *blob, size_t size, struct kho_error *err)
 {
 	const struct kho_range *write = &component->desc->write;
+	uint64_t phys = kho_phys(kho, blob);
 
-	if (!name_ok(name) ||
-	    !pages_are_preserved(kho, kho_phys(kho, blob), size))
-		return -EINVAL;
+	if (!name_ok(name))
+		return kho_fail(err, -EINVAL,
+				"subtree '%.64s': a name has 1 to %d characters "
+				"of 0-9, a-z, A-Z and ,._+-",
+				name, KHO_SUBTREE_NAME_SIZE - 1);
+	if (!phys)
+		return kho_fail(err, -EINVAL,
+				"subtree '%s': its blob is not in the arena",
+				name);
+	if (!size)
+		return kho_fail(err, -EINVAL, "subtree '%s': its blob is empty",
+				name);
+	if (!pages_are_preserved(kho, phys, size))
+		return kho_fail(err, -EINVAL,
+				"subtree '%s': its blob of %zu bytes at %#llx is "
+				"not preserved: kho_alloc_preserve()",
+				name, size, (unsigned long long)phys);
 	if (!version)
 		version = kho_version(kho, component);
 	if (version < write->min || version > write->max)
-		return -ERANGE;
+		return kho_fail(err, -ERANGE,
+				"subtree '%s': component '%s' cannot write "
+				"version %u, only %u to %u",
+				name, component->desc->name, version,
+				write->min, write->max);
 	*e = (struct tree_entry){
 		.component = component,
 		.version = version,
-		.phys = kho_phys(kho, blob),
+		.phys = phys,
 		.size = size,
 		.optional = component->desc->flags & KHO_COMPONENT_OPTIONAL,
 		.retrieved = true,
 	};
 	strcpy(e->name, name);
-	return write_composite(kho, e);
+	return write_composite(kho, e, err);
 }
 
 /*
  * Publish @n entries, of which @e has a version of the caller's choice. From
  * now on its dependencies have theirs by being there, not by default.
  */
-static int publish_owned(struct kho *kho, const struct tree_entry *e, size_t n)
+static int publish_owned(struct kho *kho, const struct tree_entry *e, size_t n,
+			 struct kho_error *err)
 {
 	struct kho_composite composite;
 	struct versions before;
-	int err = versions_save(kho, &before);
+	int ret = kho_composite_parse(e->compatible, &composite, err);
 
-	if (!err)
-		err = kho_composite_parse(e->compatible, &composite, NULL);
-	if (!err)
-		err = learn_versions(kho, &composite);
-	if (!err)
-		err = publish(kho, kho->tree->entries, n);
-	if (err && before.list)
+	if (ret)
+		return ret;
+	ret = versions_save(kho, &before);
+	if (!ret)
+		ret = learn_versions(kho, &composite);
+	if (!ret)
+		ret = publish(kho, kho->tree->entries, n);
+	if (ret && before.list)
 		versions_swap(kho, &before);
 	free(before.list);
-	return err;
+	return ret ? arena_refuses(kho, "state tree", ret, err) : 0;
+}
+
+static int add(struct kho *kho, const struct tree_entry *e,
+	       struct kho_error *err)
+{
+	struct tree *tree = kho->tree;
+	struct tree_entry *entries =
+		realloc(tree->entries, (tree->n + 1) * sizeof(*entries));
+	int ret;
+
+	if (!entries)
+		return arena_refuses(kho, "state tree", -ENOMEM, err);
+	tree->entries = entries;
+	entries[tree->n] = *e;
+	ret = publish_owned(kho, e, tree->n + 1, err);
+	if (!ret)
+		tree->n++;
+	return ret;
 }
 
 int kho_add_subtree(struct kho *kho, const char *name,
 		    const struct kho_component *component, uint32_t version,
-		    void *blob, size_t size)
+		    void *blob, size_t size, struct kho_error *err)
 {
-	struct tree *tree = kho->tree;
-	struct tree_entry *entries;
-	int err;
+	const struct tree_entry *there;
+	struct tree_entry e;
+	int ret;
 
 	if (!kho_writable(kho))
-		return -EROFS;
-	pthread_mutex_lock(&tree->lock);
-	err = -EEXIST;
-	if (find(kho, name))
-		goto out;
-	err = -ENOMEM;
-	entries = realloc(tree->entries, (tree->n + 1) * sizeof(*entries));
-	if (!entries)
-		goto out;
-	tree->entries = entries;
-	err = fill_entry(kho, &entries[tree->n], name, component, version, blob,
-			 size);
-	if (!err)
-		err = publish_owned(kho, &entries[tree->n], tree->n + 1);
-	if (!err)
-		tree->n++;
-out:
-	pthread_mutex_unlock(&tree->lock);
-	return err;
+		return arena_refuses(kho, "state tree", -EROFS, err);
+	pthread_mutex_lock(&kho->tree->lock);
+	there = find(kho, name);
+	if (there)
+		ret = kho_fail(err, -EEXIST, "subtree '%s': is there already%s",
+			       name,
+			       there->foreign ?
+				       ", carried for a program that can read it" :
+				       "");
+	else
+		ret = fill_entry(kho, &e, name, component, version, blob, size,
+				 err);
+	if (!ret)
+		ret = add(kho, &e, err);
+	pthread_mutex_unlock(&kho->tree->lock);
+	return ret;
 }
 
 int kho_replace_subtree(struct kho *kho, const char *name,
 			const struct kho_component *component, uint32_t version,
-			void *blob, size_t size)
+			void *blob, size_t size, struct kho_error *err)
 {
 	struct tree_entry *e, old;
-	int err;
+	int ret;
 
 	if (!kho_writable(kho))
-		return -EROFS;
+		return arena_refuses(kho, "state tree", -EROFS, err);
 	pthread_mutex_lock(&kho->tree->lock);
-	err = -ENOENT;
 	e = find(kho, name);
-	if (!e || e->foreign)
-		goto out;
-	old = *e;
-	err = fill_entry(kho, e, name, component, version, blob, size);
-	if (!err)
-		err = publish_owned(kho, e, kho->tree->n);
-	if (err)
-		*e = old;
-out:
+	if (!e || e->foreign) {
+		ret = kho_fail(err, -ENOENT, "subtree '%s': %s", name,
+			       e ? "is carried for another program" :
+				   "is not there");
+	} else {
+		old = *e;
+		ret = fill_entry(kho, e, name, component, version, blob, size,
+				 err);
+		if (!ret)
+			ret = publish_owned(kho, e, kho->tree->n, err);
+		if (ret)
+			*e = old;
+	}
 	pthread_mutex_unlock(&kho->tree->lock);
-	return err;
+	return ret;
 }
 
-int kho_remove_subtree(struct kho *kho, const char *name)
+static int remove_entry(struct kho *kho, struct tree_entry *e,
+			struct kho_error *err)
 {
 	struct tree *tree = kho->tree;
-	struct tree_entry *e, removed;
-	int err;
+	struct tree_entry removed = *e;
+	int ret;
+
+	*e = tree->entries[tree->n - 1];
+	ret = publish(kho, tree->entries, tree->n - 1);
+	if (ret) {
+		*e = removed;
+		return arena_refuses(kho, "state tree", ret, err);
+	}
+	tree->n--;
+	return 0;
+}
+
+int kho_remove_subtree(struct kho *kho, const char *name, struct kho_error *err)
+{
+	struct tree_entry *e;
+	int ret;
 
 	if (!kho_writable(kho))
-		return -EROFS;
-	pthread_mutex_lock(&tree->lock);
-	err = -ENOENT;
+		return arena_refuses(kho, "state tree", -EROFS, err);
+	pthread_mutex_lock(&kho->tree->lock);
 	e = find(kho, name);
 	if (!e)
-		goto out;
-	err = -EPROTONOSUPPORT;
-	if (e->foreign)
-		goto out;
-	removed = *e;
-	*e = tree->entries[tree->n - 1];
-	err = publish(kho, tree->entries, tree->n - 1);
-	if (err)
-		*e = removed;
+		ret = kho_fail(err, -ENOENT, "subtree '%s': is not there",
+			       name);
+	else if (e->foreign)
+		ret = kho_fail(err, -EPROTONOSUPPORT,
+			       "subtree '%s': is carried for another program",
+			       name);
 	else
-		tree->n--;
-out:
-	pthread_mutex_unlock(&tree->lock);
-	return err;
+		ret = remove_entry(kho, e, err);
+	pthread_mutex_unlock(&kho->tree->lock);
+	return ret;
 }
 
 void *kho_subtree(struct kho *kho, const char *name, size_t *size,
@@ -461,37 +512,34 @@ void *kho_subtree(struct kho *kho, const char *name, size_t *size,
 	return blob;
 }
 
-static bool all_retrieved(struct kho *kho)
+static int64_t free_unclaimed(struct kho *kho, struct kho_error *err)
 {
-	bool all = true;
+	bool foreign = false;
 
-	pthread_mutex_lock(&kho->tree->lock);
-	for (size_t i = 0; i < kho->tree->n; i++)
-		all = all && (kho->tree->entries[i].retrieved ||
-			      kho->tree->entries[i].foreign);
-	pthread_mutex_unlock(&kho->tree->lock);
-	return all;
+	for (size_t i = 0; i < kho->tree->n; i++) {
+		const struct tree_entry *e = &kho->tree->entries[i];
+
+		foreign |= e->foreign;
+		if (!e->retrieved && !e->foreign)
+			return kho_fail(err, -EBUSY,
+					"subtree '%s' was not retrieved yet: "
+					"what it reaches would be freed",
+					e->name);
+	}
+	/* Nobody here knows what that reaches. */
+	return foreign ? 0 : (int64_t)pages_free_unclaimed(kho);
 }
 
-static bool has_foreign(struct kho *kho)
+int64_t kho_free_unclaimed(struct kho *kho, struct kho_error *err)
 {
-	bool has = false;
+	int64_t ret;
 
-	pthread_mutex_lock(&kho->tree->lock);
-	for (size_t i = 0; i < kho->tree->n; i++)
-		has = has || kho->tree->entries[i].foreign;
-	pthread_mutex_unlock(&kho->tree->lock);
-	return has;
-}
-
-int64_t kho_free_unclaimed(struct kho *kho)
-{
 	if (!kho_writable(kho))
-		return -EROFS;
-	if (!all_retrieved(kho))
-		return -EBUSY;
-	/* Nobody here knows what it reaches. */
-	return has_foreign(kho) ? 0 : (int64_t)pages_free_unclaimed(kho);
+		return arena_refuses(kho, "pages", -EROFS, err);
+	pthread_mutex_lock(&kho->tree->lock);
+	ret = free_unclaimed(kho, err);
+	pthread_mutex_unlock(&kho->tree->lock);
+	return ret;
 }
 
 /*
@@ -551,7 +599,7 @@ static int refresh(struct kho *kho, struct tree_entry *e, const void *arg)
 {
 	(void)arg;
 	e->carried = e->foreign;
-	return e->foreign ? 0 : write_composite(kho, e);
+	return e->foreign ? 0 : write_composite(kho, e, NULL);
 }
 
 /*
@@ -594,20 +642,24 @@ static int set_version(struct kho *kho, struct tree_entry *e, const void *arg)
 		return 0;
 	if (e->component == component)
 		e->version = versions_get(kho, component);
-	return write_composite(kho, e);
+	return write_composite(kho, e, NULL);
 }
 
 int kho_set_version(struct kho *kho, const struct kho_component *component,
-		    uint32_t version)
+		    uint32_t version, struct kho_error *err)
 {
 	const struct kho_range *write = &component->desc->write;
 	uint32_t old;
 	int ret;
 
 	if (!version || version < write->min || version > write->max)
-		return -ERANGE;
+		return kho_fail(err, -ERANGE,
+				"component '%s' cannot write version %u, only "
+				"%u to %u",
+				component->desc->name, version, write->min,
+				write->max);
 	if (!kho_writable(kho))
-		return -EROFS;
+		return arena_refuses(kho, "state tree", -EROFS, err);
 	pthread_mutex_lock(&kho->tree->lock);
 	old = versions_get(kho, component);
 	ret = versions_set(kho, component, version);
@@ -617,7 +669,7 @@ int kho_set_version(struct kho *kho, const struct kho_component *component,
 			versions_set(kho, component, old);
 	}
 	pthread_mutex_unlock(&kho->tree->lock);
-	return ret;
+	return ret ? arena_refuses(kho, "state tree", ret, err) : 0;
 }
 
 static int follow_versions(struct kho *kho, struct tree_entry *e,
@@ -631,7 +683,7 @@ static int follow_versions(struct kho *kho, struct tree_entry *e,
 	f = report ? kho_report_find(report, e->component->desc->name) : NULL;
 	e->carried = f && f->verdict == KHO_DROPPED;
 	e->version = versions_get(kho, e->component);
-	return write_composite(kho, e);
+	return write_composite(kho, e, NULL);
 }
 
 /*

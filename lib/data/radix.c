@@ -62,20 +62,22 @@ static struct kho_radix *radix_new(struct kho *kho, unsigned int key_bits)
 }
 
 int kho_radix_create(struct kho *kho, unsigned int key_bits,
-		     struct kho_radix **result)
+		     struct kho_radix **result, struct kho_error *err)
 {
 	struct kho_radix *radix;
 	int ret;
 
 	if (key_bits < 1 || key_bits > 64)
-		return -EINVAL;
+		return kho_fail(err, -EINVAL,
+				"radix: keys have 1 to 64 bits, not %u",
+				key_bits);
 	radix = radix_new(kho, key_bits);
 	if (!radix)
-		return -ENOMEM;
+		return arena_refuses(kho, "radix", -ENOMEM, err);
 	ret = radix_create(radix);
 	if (ret) {
 		kho_radix_close(radix);
-		return ret;
+		return arena_refuses(kho, "radix", ret, err);
 	}
 	*result = radix;
 	return 0;

@@ -165,7 +165,7 @@ int main(int argc, char **argv)
 	if (!tally) {
 		tally = kho_alloc_preserve(kho, sizeof(*tally));
 		if (!tally || kho_add_subtree(kho, "tally", &tally_component, 0,
-					      tally, sizeof(*tally)))
+					      tally, sizeof(*tally), NULL))
 			return 1;
 		version = VERSION;
 	}
@@ -177,7 +177,7 @@ int main(int argc, char **argv)
 		return 1;
 	if (version != VERSION &&
 	    kho_replace_subtree(kho, "tally", &tally_component, 0, tally,
-				sizeof(*tally)))
+				sizeof(*tally), NULL))
 		return 1;
 	signal(SIGPIPE, SIG_IGN);
 	serve(listener);

@@ -63,7 +63,7 @@ static void use(struct kho *kho)
 		abort();
 	for (int i = 0; i < 8; i++)
 		pages[i] = kho_alloc_preserve(kho, 4096ul << i);
-	kho_free_unclaimed(kho);
+	kho_free_unclaimed(kho, NULL);
 	for (int i = 0; i < 8; i++)
 		if (kho_unpreserve_free(kho, pages[i]))
 			abort();

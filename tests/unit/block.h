@@ -49,7 +49,7 @@ static inline const struct kho_component *block(void)
 
 static inline void set_version(struct fixture *f, uint32_t version)
 {
-	assert_int_equal(kho_set_version(f->kho, block(), version), 0);
+	assert_int_equal(kho_set_version(f->kho, block(), version, NULL), 0);
 }
 
 /* As a handover does it, at freeze. */
@@ -74,13 +74,13 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	assert_non_null(f->root);
 	f->root_phys = kho_phys(f->kho, f->root);
 	assert_int_equal(kho_add_subtree(f->kho, "chain", &chain_component, 0,
-					 f->root, sizeof(*f->root)),
+					 f->root, sizeof(*f->root), NULL),
 			 0);
 	set_version(f, version);
 	f->root->first.phys = 1;
 	f->pages = pages_preserved(f);
 	assert_int_equal(kho_block_create(f->kho, entry_size, f->root,
-					  &f->blocks),
+					  &f->blocks, NULL),
 			 0);
 	assert_int_equal(f->root->first.phys, 0);
 	assert_int_equal(pages_preserved(f), f->pages);

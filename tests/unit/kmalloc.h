@@ -42,7 +42,7 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	f->max = max;
 	attach(f);
 	assert_int_equal(kho_ready(f->kho), 0);
-	assert_int_equal(kho_kmem_create(f->kho, &f->kmem), 0);
+	assert_int_equal(kho_kmem_create(f->kho, &f->kmem, NULL), 0);
 	f->phys = kho_kmem_phys(f->kmem);
 	assert_int_not_equal(f->phys, 0);
 	f->pages = pages_preserved(f);

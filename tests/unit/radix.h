@@ -39,7 +39,8 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	f->max = max;
 	attach(f);
 	assert_int_equal(kho_ready(f->kho), 0);
-	assert_int_equal(kho_radix_create(f->kho, key_bits, &f->radix), 0);
+	assert_int_equal(kho_radix_create(f->kho, key_bits, &f->radix, NULL),
+			 0);
 	f->root = kho_radix_root(f->radix);
 	assert_int_not_equal(f->root, 0);
 }

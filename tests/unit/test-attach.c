@@ -87,8 +87,8 @@ static int make_arena(void)
 	char *blob = kho_alloc_preserve(kho, 100);
 
 	strcpy(blob, "hello");
-	assert_int_equal(kho_add_subtree(kho, "app", &app_component, 0, blob,
-					 6),
+	assert_int_equal(kho_add_subtree(kho, "app", &app_component, 0, blob, 6,
+					 NULL),
 			 0);
 	assert_int_equal(kho_ready(kho), 0);
 	kho_close(kho);
@@ -151,10 +151,60 @@ static void survives(void **state)
 	assert_int_equal(size, 6);
 	assert_int_equal(version, 3);
 	assert_null(kho_subtree(kho, "other", NULL, NULL));
-	assert_int_equal(kho_remove_subtree(kho, "app"), -EROFS);
+	assert_int_equal(kho_remove_subtree(kho, "app", NULL), -EROFS);
 	assert_int_equal(kho_ready(kho), 0);
 	assert_int_equal(kho_ready(kho), 0);
 	assert_int_equal(kho_generation(kho), 1);
+	kho_close(kho);
+	close(fd);
+}
+
+/* Every reason for a refusal has words. */
+static void tree_words(void **state)
+{
+	static const char long_name[] = "12345678901234567890123456789012";
+	int fd = make_arena(), local;
+	struct kho *kho = attach(fd);
+	void *blob = kho_subtree(kho, "app", NULL, NULL), *folio;
+	const struct kho_component *app = &app_component;
+
+	(void)state;
+#define WORDS(call, error, words)                                              \
+	do {                                                                   \
+		assert_int_equal(call, error);                                 \
+		assert_string_equal(why.text, words);                          \
+		assert_int_equal(why.code, error);                             \
+	} while (0)
+	WORDS(kho_add_subtree(kho, "b", app, 0, blob, 6, &why), -EROFS,
+	      "state tree: read-only until kho_ready()");
+	WORDS(kho_free_unclaimed(kho, &why), -EROFS,
+	      "pages: read-only until kho_ready()");
+	assert_int_equal(kho_ready(kho), 0);
+	folio = kho_alloc_folio(kho, 0);
+	WORDS(kho_add_subtree(kho, "app", app, 0, blob, 6, &why), -EEXIST,
+	      "subtree 'app': is there already");
+	WORDS(kho_add_subtree(kho, long_name, app, 0, blob, 6, &why), -EINVAL,
+	      "subtree '12345678901234567890123456789012': a name has 1 to 31 "
+	      "characters of 0-9, a-z, A-Z and ,._+-");
+	WORDS(kho_add_subtree(kho, "v", app, 4, blob, 6, &why), -ERANGE,
+	      "subtree 'v': component 'app' cannot write version 4, only 1 to "
+	      "3");
+	WORDS(kho_add_subtree(kho, "b", app, 0, &local, 6, &why), -EINVAL,
+	      "subtree 'b': its blob is not in the arena");
+	WORDS(kho_add_subtree(kho, "b", app, 0, blob, 0, &why), -EINVAL,
+	      "subtree 'b': its blob is empty");
+	assert_int_equal(kho_replace_subtree(kho, "app", app, 0, folio, 9,
+					     &why),
+			 -EINVAL);
+	assert_non_null(strstr(why.text, "is not preserved: "
+					 "kho_alloc_preserve()"));
+	WORDS(kho_replace_subtree(kho, "b", app, 0, blob, 6, &why), -ENOENT,
+	      "subtree 'b': is not there");
+	WORDS(kho_remove_subtree(kho, "b", &why), -ENOENT,
+	      "subtree 'b': is not there");
+	WORDS(kho_set_version(kho, app, 4, &why), -ERANGE,
+	      "component 'app' cannot write version 4, only 1 to 3");
+#undef WORDS
 	kho_close(kho);
 	close(fd);
 }
@@ -170,38 +220,42 @@ static void tree_changes(void **state)
 	(void)state;
 	blob = kho_subtree(kho, "app", NULL, NULL);
 	assert_int_equal(kho_ready(kho), 0);
-	assert_int_equal(kho_add_subtree(kho, "app", &app_component, 0, blob,
-					 6),
+	assert_int_equal(kho_add_subtree(kho, "app", &app_component, 0, blob, 6,
+					 NULL),
 			 -EEXIST);
-	assert_int_equal(kho_add_subtree(kho, "", &app_component, 0, blob, 6),
+	assert_int_equal(kho_add_subtree(kho, "", &app_component, 0, blob, 6,
+					 NULL),
 			 -EINVAL);
-	assert_int_equal(kho_add_subtree(kho, "a/b", &app_component, 0, blob,
-					 6),
+	assert_int_equal(kho_add_subtree(kho, "a/b", &app_component, 0, blob, 6,
+					 NULL),
 			 -EINVAL);
 	assert_int_equal(kho_add_subtree(kho,
 					 "12345678901234567890123456789012",
-					 &app_component, 0, blob, 6),
+					 &app_component, 0, blob, 6, NULL),
 			 -EINVAL);
-	assert_int_equal(kho_add_subtree(kho, "v", &app_component, 4, blob, 6),
+	assert_int_equal(kho_add_subtree(kho, "v", &app_component, 4, blob, 6,
+					 NULL),
 			 -ERANGE);
 	/* Blobs must be preserved to the last byte. */
-	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, blob,
-					 MIB),
+	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, blob, MIB,
+					 NULL),
 			 -EINVAL);
-	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, blob, 0),
+	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, blob, 0,
+					 NULL),
 			 -EINVAL);
-	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, &fd, 4),
+	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, &fd, 4,
+					 NULL),
 			 -EINVAL);
 	second = kho_alloc_folio(kho, 0);
-	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, second,
-					 4),
+	assert_int_equal(kho_add_subtree(kho, "b", &app_component, 0, second, 4,
+					 NULL),
 			 -EINVAL);
 	assert_int_equal(kho_preserve_folio(kho, second), 0);
 	assert_int_equal(kho_replace_subtree(kho, "b", &app_component, 1,
-					     second, 4),
+					     second, 4, NULL),
 			 -ENOENT);
 	assert_int_equal(kho_replace_subtree(kho, "app", &app_component, 1,
-					     second, 4),
+					     second, 4, NULL),
 			 0);
 	assert_ptr_equal(kho_subtree(kho, "app", NULL, &version), second);
 	assert_int_equal(version, 1);
@@ -209,7 +263,7 @@ static void tree_changes(void **state)
 	for (int i = 0; i < 200; i++) {
 		snprintf(name, sizeof(name), "sub-%d", i);
 		assert_int_equal(kho_add_subtree(kho, name, &app_component, 2,
-						 blob, 6),
+						 blob, 6, NULL),
 				 0);
 	}
 	kho_close(kho);
@@ -222,11 +276,11 @@ static void tree_changes(void **state)
 	}
 	assert_int_equal(kho_ready(kho), 0);
 	/* "app" was not retrieved: what it reaches must stay. */
-	assert_int_equal(kho_free_unclaimed(kho), -EBUSY);
-	assert_int_equal(kho_remove_subtree(kho, "app"), 0);
-	assert_int_equal(kho_remove_subtree(kho, "app"), -ENOENT);
+	assert_int_equal(kho_free_unclaimed(kho, NULL), -EBUSY);
+	assert_int_equal(kho_remove_subtree(kho, "app", NULL), 0);
+	assert_int_equal(kho_remove_subtree(kho, "app", NULL), -ENOENT);
 	assert_null(kho_subtree(kho, "app", NULL, NULL));
-	assert_int_equal(kho_free_unclaimed(kho), 1);
+	assert_int_equal(kho_free_unclaimed(kho, NULL), 1);
 	kho_close(kho);
 	close(fd);
 }
@@ -869,9 +923,9 @@ static void publish_forever(int fd, int out)
 			_exit(2);
 		*next = n;
 		ret = blob ? kho_replace_subtree(kho, "number", &app_component,
-						 0, next, 8) :
+						 0, next, 8, NULL) :
 			     kho_add_subtree(kho, "number", &app_component, 0,
-					     next, 8);
+					     next, 8, NULL);
 		if (ret || kho_unpreserve_free(kho, blob))
 			_exit(3);
 		if (write(out, &n, 8) != 8)
@@ -926,6 +980,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(survives),
+		cmocka_unit_test(tree_words),
 		cmocka_unit_test(tree_changes),
 		cmocka_unit_test(root_fdt_format),
 		cmocka_unit_test(bad_files),

@@ -102,7 +102,7 @@ static void there_and_back(unsigned int page_shift, size_t size, uint64_t n)
 		/* It is one of that version for whoever comes next. */
 		if (round <= 2)
 			hand_over(&f);
-		assert_int_equal(kho_free_unclaimed(f.kho), 0);
+		assert_int_equal(kho_free_unclaimed(f.kho, NULL), 0);
 		check(&f, version, n);
 		if (round > 2)
 			assert_int_equal(append(&f, n), n);
@@ -362,7 +362,7 @@ static void chains_make(struct chains *c, uint32_t version)
 	c->root = kho_alloc_preserve(c->f.kho, CHAINS * sizeof(*c->root));
 	for (uint64_t i = 0; i < CHAINS; i++) {
 		assert_int_equal(kho_block_create(c->f.kho, 8, &c->root[i],
-						  &c->blocks[i]),
+						  &c->blocks[i], NULL),
 				 0);
 		for (uint64_t j = 0; j < 600 * i; j++)
 			assert_int_equal(kho_block_append(c->blocks[i], &j), j);
@@ -420,8 +420,10 @@ static void some_chains_are_converted(void **state)
 	root = kho_alloc_preserve(c.f.kho, sizeof(*root));
 	/* In the middle of the list. */
 	kho_block_close(c.blocks[4]);
-	assert_int_equal(kho_block_create(c.f.kho, 4080, root, &large), 0);
-	assert_int_equal(kho_block_create(c.f.kho, 8, &c.root[4], &c.blocks[4]),
+	assert_int_equal(kho_block_create(c.f.kho, 4080, root, &large, NULL),
+			 0);
+	assert_int_equal(kho_block_create(c.f.kho, 8, &c.root[4], &c.blocks[4],
+					  NULL),
 			 0);
 	for (uint64_t j = 0; j < 2400; j++)
 		assert_int_equal(kho_block_append(c.blocks[4], &j), j);

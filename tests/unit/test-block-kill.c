@@ -38,9 +38,10 @@ static void child_convert(struct fixture *f)
 {
 	uint32_t version = 1 + (uint32_t)below(2);
 
-	if (version == 2 && kho_set_version(f->kho, block(), 2))
+	if (version == 2 && kho_set_version(f->kho, block(), 2, NULL))
 		_exit(1);
-	if (convert(f, version) || kho_set_version(f->kho, block(), version))
+	if (convert(f, version) ||
+	    kho_set_version(f->kho, block(), version, NULL))
 		_exit(1);
 }
 
@@ -86,7 +87,7 @@ static void kill_recover(struct fixture *f, const struct shared *shared)
 	assert_int_equal(kho_ready(f->kho), 0);
 	assert_true(verify(f).version <= kho_version(f->kho, block()));
 	/* What was dropped, or half a copy. */
-	assert_true(kho_free_unclaimed(f->kho) <= 52);
+	assert_true(kho_free_unclaimed(f->kho, NULL) <= 52);
 	assert_int_equal(pages_preserved(f), f->pages + (n + 3) / 4);
 }
 
@@ -287,7 +288,7 @@ static void restore_copy(const struct fixture *f, const struct kho_mem *mem)
 				      i));
 	assert_int_equal(kho_ready(next.kho), 0);
 	assert_int_equal(append(&next, KEPT), KEPT);
-	assert_in_range(kho_free_unclaimed(next.kho), 0, 3);
+	assert_in_range(kho_free_unclaimed(next.kho, NULL), 0, 3);
 	assert_int_equal(pages_preserved(&next), f->pages + 3);
 	discard(&next);
 }

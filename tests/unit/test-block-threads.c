@@ -233,7 +233,7 @@ static void *make_and_drop(void *arg)
 	uint64_t entry = w->id, n;
 
 	for (int i = 0; i < CHAINS; i++) {
-		if (kho_block_create(kho, sizeof(entry), root, &blocks))
+		if (kho_block_create(kho, sizeof(entry), root, &blocks, NULL))
 			return fails(w, "create");
 		/* Into the second block of either version. */
 		for (n = 0; n < 520; n++)

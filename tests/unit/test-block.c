@@ -239,25 +239,27 @@ static void refuses_bad_arguments(void **state)
 		create(&f, page_shifts[i], 1, 1, 1 << 26);
 		root = kho_alloc_preserve(f.kho, sizeof(*root));
 		root->first.phys = 5;
-		assert_int_equal(kho_block_create(f.kho, 0, root, &blocks),
+		assert_int_equal(kho_block_create(f.kho, 0, root, &blocks,
+						  NULL),
 				 -EINVAL);
 		assert_int_equal(kho_block_create(f.kho, page - 15, root,
-						  &blocks),
+						  &blocks, NULL),
 				 -EINVAL);
 		set_version(&f, 2);
 		assert_int_equal(kho_block_create(f.kho, page - 23, root,
-						  &blocks),
+						  &blocks, NULL),
 				 -EINVAL);
 		assert_int_equal(kho_block_create(f.kho, SIZE_MAX, root,
-						  &blocks),
+						  &blocks, NULL),
 				 -EINVAL);
 		assert_int_equal(root->first.phys, 5);
 		/* What is elsewhere cannot be converted. */
-		assert_int_equal(kho_block_create(f.kho, 8, &local, &blocks),
+		assert_int_equal(kho_block_create(f.kho, 8, &local, &blocks,
+						  NULL),
 				 -EINVAL);
 		assert_int_equal(kho_block_create(f.kho, 8,
 						  (void *)((char *)root + 4),
-						  &blocks),
+						  &blocks, NULL),
 				 -EINVAL);
 		assert_int_equal(kho_block_restore(f.kho, 8, &local, &blocks,
 						   &f.err),
@@ -524,12 +526,13 @@ static void survives_handover(void **state)
 		assert_int_equal(kho_block_grow(f.blocks, 1), -EROFS);
 		assert_int_equal(kho_block_shrink(f.blocks, 1), -EROFS);
 		assert_int_equal(kho_block_destroy(f.blocks), -EROFS);
-		assert_int_equal(kho_block_create(f.kho, 8, f.root, &other),
+		assert_int_equal(kho_block_create(f.kho, 8, f.root, &other,
+						  NULL),
 				 -EROFS);
 
 		assert_int_equal(kho_ready(f.kho), 0);
 		assert_int_equal(append(&f, 3000), 3000);
-		assert_int_equal(kho_free_unclaimed(f.kho), 0);
+		assert_int_equal(kho_free_unclaimed(f.kho, NULL), 0);
 		hand_over(&f);
 		assert_int_equal(kho_block_count(f.blocks), 3001);
 		assert_int_equal(try_restore(&f), -EBUSY);
@@ -548,7 +551,7 @@ static void an_empty_chain_survives(void **state)
 	assert_int_equal(kho_block_grow(f.blocks, 2000), 0);
 	hand_over(&f);
 	assert_int_equal(kho_block_count(f.blocks), 0);
-	assert_int_equal(kho_free_unclaimed(f.kho), 4);
+	assert_int_equal(kho_free_unclaimed(f.kho, NULL), 4);
 	assert_int_equal(append(&f, 5), 0);
 	hand_over(&f);
 	assert_int_equal(kho_block_count(f.blocks), 1);
@@ -631,7 +634,7 @@ static void a_full_heap(void **state)
 	for (n = 0;; n++) {
 		root->first.phys = 7;
 		fail_in = n;
-		ret = kho_block_create(f.kho, 8, root, &blocks);
+		ret = kho_block_create(f.kho, 8, root, &blocks, NULL);
 		fail_in = -1;
 		if (!ret)
 			break;
@@ -779,7 +782,7 @@ static void model_convert(struct model *m)
 	bool raise = version > kho_version(m->f.kho, block());
 	int ret;
 
-	if (raise && kho_set_version(m->f.kho, block(), version))
+	if (raise && kho_set_version(m->f.kho, block(), version, NULL))
 		return;
 	fail_in = below(4) ? -1 : (int)below(4);
 	ret = convert(&m->f, version);
@@ -792,7 +795,7 @@ static void model_convert(struct model *m)
 			assert_int_equal(verify(&m->f).version, version);
 		m->converted++;
 		/* Without a page for that, the chain is in an older version. */
-		kho_set_version(m->f.kho, block(), version);
+		kho_set_version(m->f.kho, block(), version, NULL);
 	}
 	model_check(m);
 }
@@ -812,7 +815,7 @@ static void model_hand_over(struct model *m)
 	m->room = 0;
 	m->handovers++;
 	model_check(m);
-	kho_free_unclaimed(m->f.kho);
+	kho_free_unclaimed(m->f.kho, NULL);
 	assert_int_equal(pages_preserved(&m->f),
 			 m->f.pages + verify(&m->f).blocks);
 }

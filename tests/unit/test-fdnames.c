@@ -219,7 +219,7 @@ static int make_arena(unsigned int page_shift, size_t used, bool behind,
 		memcpy(blob + i, &i, sizeof(i));
 	assert_int_equal(kho_preserve_pages(kho, blob, pages), 0);
 	assert_int_equal(kho_add_subtree(kho, "pattern", &pattern_component, 0,
-					 blob, used * MIB),
+					 blob, used * MIB, NULL),
 			 0);
 	for (size_t i = 0; i < 65; i++)
 		if (pieces[i] != blob)

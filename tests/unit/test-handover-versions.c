@@ -60,8 +60,8 @@ static void fill(struct program *p)
 	p->state = kho_alloc_preserve(p->kho, sizeof(*p->state));
 	must(p->state);
 	must(!kho_add_subtree(p->kho, "state", &state_component, 0, p->state,
-			      sizeof(*p->state)));
-	must(!kho_block_create(p->kho, 8, &p->state->root, &p->blocks));
+			      sizeof(*p->state), NULL));
+	must(!kho_block_create(p->kho, 8, &p->state->root, &p->blocks, NULL));
 	for (uint64_t i = 0; i < ENTRIES; i++)
 		must(kho_block_append(p->blocks, &i) == (int64_t)i);
 	must(!kho_vmalloc_create(p->kho, 1 << 24, BLOCK, &p->area, &p->err));

@@ -51,7 +51,8 @@ static void image_make(struct image *image)
 	/* The head shall not be where a link could not point to anyway. */
 	while (image->f.phys < 65536) {
 		kho_kmem_close(image->f.kmem);
-		assert_int_equal(kho_kmem_create(image->f.kho, &image->f.kmem),
+		assert_int_equal(kho_kmem_create(image->f.kho, &image->f.kmem,
+						 NULL),
 				 0);
 		image->f.phys = kho_kmem_phys(image->f.kmem);
 	}

@@ -125,7 +125,7 @@ static void kill_recover(struct fixture *f, struct shared *shared)
 	assert_int_equal(count(f), linked);
 	assert_int_equal(verify(f).objects, linked);
 	/* At most one slab of each thread was not linked, or not any more. */
-	assert_in_range(kho_free_unclaimed(f->kho), 0, 16 * KILL_THREADS);
+	assert_in_range(kho_free_unclaimed(f->kho, NULL), 0, 16 * KILL_THREADS);
 	assert_int_equal(pages_preserved(f), f->pages + 16 * verify(f).slabs);
 }
 

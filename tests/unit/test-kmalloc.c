@@ -120,7 +120,7 @@ static void refuses_what_is_no_object(void **state)
 
 	(void)state;
 	create(&f, 12, 1 << 26);
-	assert_int_equal(kho_kmem_create(f.kho, &other), 0);
+	assert_int_equal(kho_kmem_create(f.kho, &other, NULL), 0);
 	foreign = kho_kmalloc(other, 64);
 	a = kho_kmalloc(f.kmem, 64);
 	b = kho_kmalloc(f.kmem, 64);
@@ -232,7 +232,7 @@ static void survives_handover(void **state)
 						     is_kept, NULL),
 				 -EROFS);
 		assert_int_equal(kho_kmem_destroy(f.kmem), -EROFS);
-		assert_int_equal(kho_kmem_create(f.kho, &f.kmem), -EROFS);
+		assert_int_equal(kho_kmem_create(f.kho, &f.kmem, NULL), -EROFS);
 
 		assert_int_equal(kho_ready(f.kho), 0);
 		assert_int_equal(count(&f), 3000);
@@ -248,7 +248,7 @@ static void survives_handover(void **state)
 		/* Restored slabs serve allocations again. */
 		for (int i = 0; i < 1000; i++)
 			assert_non_null(kho_kmalloc(f.kmem, 8 + i % 1000));
-		assert_int_equal(kho_free_unclaimed(f.kho), 0);
+		assert_int_equal(kho_free_unclaimed(f.kho, NULL), 0);
 		hand_over(&f);
 		assert_int_equal(count(&f), 3000);
 		discard(&f);
@@ -375,7 +375,7 @@ static void a_full_heap(void **state)
 	create(&f, 12, 1 << 26);
 	for (n = 0;; n++) {
 		fail_in = n;
-		ret = kho_kmem_create(f.kho, &kmem);
+		ret = kho_kmem_create(f.kho, &kmem, NULL);
 		fail_in = -1;
 		if (!ret)
 			break;
@@ -599,7 +599,7 @@ static void model_hand_over(struct model *m)
 		restore(&m->f);
 	}
 	assert_int_equal(kho_ready(m->f.kho), 0);
-	assert_int_equal(kho_free_unclaimed(m->f.kho), 0);
+	assert_int_equal(kho_free_unclaimed(m->f.kho, NULL), 0);
 	m->handovers++;
 }
 

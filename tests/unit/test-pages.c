@@ -178,7 +178,7 @@ static void unpreserved_is_gone(void **state)
 	assert_int_equal(kho_preserve_folio(kho, kept), -EROFS);
 	assert_null(kho_alloc_folio(kho, 0));
 	assert_int_equal(errno, EROFS);
-	assert_int_equal(kho_free_unclaimed(kho), -EROFS);
+	assert_int_equal(kho_free_unclaimed(kho, NULL), -EROFS);
 	kept = kho_restore_folio(kho, phys);
 	assert_string_equal(kept, "kept");
 	assert_null(kho_restore_folio(kho, phys));
@@ -206,8 +206,8 @@ static void free_unclaimed(void **state)
 	assert_non_null(kho_restore_folio(kho, keep));
 	assert_int_equal(kho_ready(kho), 0);
 	assert_int_equal(pages_info(kho).unclaimed, 200);
-	assert_int_equal(kho_free_unclaimed(kho), 200);
-	assert_int_equal(kho_free_unclaimed(kho), 0);
+	assert_int_equal(kho_free_unclaimed(kho, NULL), 200);
+	assert_int_equal(kho_free_unclaimed(kho, NULL), 0);
 	assert_int_equal(pages_info(kho).preserved, 2);
 	kho_close(kho);
 	close(fd);

@@ -135,7 +135,7 @@ static void kill_recover(struct fixture *f, struct shared *shared,
 	assert_int_equal(kho_radix_count(f->radix), keys);
 	assert_int_equal(kho_ready(f->kho), 0);
 	/* Pages that were not linked yet, or not any more. */
-	assert_in_range(kho_free_unclaimed(f->kho), 0,
+	assert_in_range(kho_free_unclaimed(f->kho, NULL), 0,
 			KILL_THREADS * (64 + LEVELS_MAX));
 	stats = verify(f);
 	assert_int_equal(stats.keys, keys);

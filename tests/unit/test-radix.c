@@ -363,8 +363,8 @@ static void width_is_checked(void **state)
 		discard(&f);
 	}
 	create(&f, 12, 64, 1 << 26);
-	assert_int_equal(kho_radix_create(f.kho, 0, &radix), -EINVAL);
-	assert_int_equal(kho_radix_create(f.kho, 65, &radix), -EINVAL);
+	assert_int_equal(kho_radix_create(f.kho, 0, &radix, NULL), -EINVAL);
+	assert_int_equal(kho_radix_create(f.kho, 65, &radix, NULL), -EINVAL);
 	assert_int_equal(kho_radix_restore(f.kho, f.root, 0, &radix, &f.err),
 			 -EINVAL);
 	assert_int_equal(kho_radix_restore(f.kho, f.root, 65, &radix, &f.err),
@@ -628,14 +628,15 @@ static void survives_handover(void **state)
 		assert_int_equal(kho_radix_add_range(f.radix, 0, 9), -EROFS);
 		assert_int_equal(kho_radix_del_range(f.radix, 0, 9), -EROFS);
 		assert_int_equal(kho_radix_destroy(f.radix), -EROFS);
-		assert_int_equal(kho_radix_create(f.kho, 48, &radix), -EROFS);
+		assert_int_equal(kho_radix_create(f.kho, 48, &radix, NULL),
+				 -EROFS);
 		assert_int_equal(kho_radix_restore(f.kho, f.root, 48, &radix,
 						   &f.err),
 				 -EBUSY);
 		assert_non_null(strstr(f.err.text, "claimed before"));
 
 		assert_int_equal(kho_ready(f.kho), 0);
-		assert_int_equal(kho_free_unclaimed(f.kho), 0);
+		assert_int_equal(kho_free_unclaimed(f.kho, NULL), 0);
 		assert_int_equal(kho_radix_stats(f.radix, &after), 0);
 		assert_memory_equal(&before, &after, sizeof(before));
 		assert_int_equal(kho_radix_del(f.radix, 5), 0);
@@ -696,7 +697,7 @@ static void a_full_heap(void **state)
 	pages = pages_info(f.kho).preserved;
 	for (n = 0;; n++) {
 		fail_in = n;
-		ret = kho_radix_create(f.kho, 64, &radix);
+		ret = kho_radix_create(f.kho, 64, &radix, NULL);
 		fail_in = -1;
 		if (!ret)
 			break;

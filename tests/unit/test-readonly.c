@@ -65,14 +65,15 @@ static void make_all(struct all *a, int fd)
 	assert_int_equal(kho_preserve_pages(kho, a->preserved_pages, 3), 0);
 	a->blob = kho_alloc_preserve(kho, 4096);
 	assert_int_equal(kho_add_subtree(kho, "app", &app_component, 0, a->blob,
-					 8),
+					 8, NULL),
 			 0);
-	assert_int_equal(kho_radix_create(kho, 40, &a->radix), 0);
+	assert_int_equal(kho_radix_create(kho, 40, &a->radix, NULL), 0);
 	assert_int_equal(kho_radix_add(a->radix, 5), 0);
-	assert_int_equal(kho_kmem_create(kho, &a->kmem), 0);
+	assert_int_equal(kho_kmem_create(kho, &a->kmem, NULL), 0);
 	a->object = kho_kmalloc(a->kmem, 64);
 	a->root = kho_kmalloc(a->kmem, sizeof(*a->root));
-	assert_int_equal(kho_block_create(kho, 8, a->root, &a->blocks), 0);
+	assert_int_equal(kho_block_create(kho, 8, a->root, &a->blocks, NULL),
+			 0);
 	assert_int_equal(kho_block_append(a->blocks, &word), 0);
 	a->desc = kho_kmalloc(a->kmem, sizeof(*a->desc));
 	a->desc2 = kho_kmalloc(a->kmem, sizeof(*a->desc2));
@@ -87,7 +88,7 @@ static void make_all(struct all *a, int fd)
 					   &a->varray, NULL),
 			 0);
 	assert_int_equal(kho_varray_resize(a->varray, 3, NULL), 0);
-	assert_int_equal(kho_xa_create(kho, a->kmem, &a->xa), 0);
+	assert_int_equal(kho_xa_create(kho, a->kmem, &a->xa, NULL), 0);
 	assert_int_equal(kho_xa_store(a->xa, 9, 1), 0);
 }
 
@@ -113,18 +114,20 @@ static void try_pages(struct all *a)
 	refused(kho_unpreserve_folio(kho, a->preserved));
 	refused(kho_unpreserve_pages(kho, a->preserved_pages, 3));
 	refused(kho_unpreserve_free(kho, a->preserved));
-	refused(kho_free_unclaimed(kho));
-	refused(kho_add_subtree(kho, "more", &app_component, 0, a->blob, 8));
-	refused(kho_replace_subtree(kho, "app", &app_component, 1, a->blob, 8));
-	refused(kho_remove_subtree(kho, "app"));
-	refused(kho_set_version(kho, &app_component, 1));
+	refused(kho_free_unclaimed(kho, NULL));
+	refused(kho_add_subtree(kho, "more", &app_component, 0, a->blob, 8,
+				NULL));
+	refused(kho_replace_subtree(kho, "app", &app_component, 1, a->blob, 8,
+				    NULL));
+	refused(kho_remove_subtree(kho, "app", NULL));
+	refused(kho_set_version(kho, &app_component, 1, NULL));
 }
 
 static void try_radix(struct all *a)
 {
 	struct kho_radix *radix;
 
-	refused(kho_radix_create(a->kho, 8, &radix));
+	refused(kho_radix_create(a->kho, 8, &radix, NULL));
 	refused(kho_radix_add(a->radix, 6));
 	refused(kho_radix_del(a->radix, 5));
 	refused(kho_radix_add_range(a->radix, 1, 1ul << 20));
@@ -144,7 +147,7 @@ static void try_kmalloc(struct all *a)
 {
 	struct kho_kmem *kmem;
 
-	refused(kho_kmem_create(a->kho, &kmem));
+	refused(kho_kmem_create(a->kho, &kmem, NULL));
 	refused_ptr(kho_kmalloc(a->kmem, 64));
 	refused(kho_kfree(a->kmem, a->object));
 	refused((int)kho_kmem_sweep(a->kmem, unreachable, NULL));
@@ -156,7 +159,7 @@ static void try_block(struct all *a)
 	struct kho_blocks *blocks;
 	uint64_t word = 8;
 
-	refused(kho_block_create(a->kho, 8, a->root, &blocks));
+	refused(kho_block_create(a->kho, 8, a->root, &blocks, NULL));
 	refused((int)kho_block_append(a->blocks, &word));
 	refused(kho_block_grow(a->blocks, 5000));
 	refused(kho_block_shrink(a->blocks, 0));
@@ -184,7 +187,7 @@ static void try_xarray(struct all *a)
 {
 	struct kho_xa *xa;
 
-	refused(kho_xa_create(a->kho, a->kmem, &xa));
+	refused(kho_xa_create(a->kho, a->kmem, &xa, NULL));
 	refused(kho_xa_store(a->xa, 9, 2));
 	refused(kho_xa_store_order(a->xa, 64, 6, 2));
 	refused(kho_xa_store_range(a->xa, 1, 100, 2));

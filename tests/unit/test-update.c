@@ -91,7 +91,7 @@ static void old_program(const char *path, const char *mode, int refuse, int out,
 	old.number = kho_alloc_preserve(old.kho, 8);
 	*old.number = 41;
 	if (kho_add_subtree(old.kho, "state", &state_component, 0, old.number,
-			    8) ||
+			    8, NULL) ||
 	    kho_add_fd(old.kho, "out", out, 0))
 		_exit(1);
 	for (int i = 0; i < MANY; i++)

@@ -144,12 +144,12 @@ static void format(void **state)
 static void change_version(struct fixture *f, uint32_t version)
 {
 	if (version > kho_version(f->kho, vmalloc()) &&
-	    kho_set_version(f->kho, vmalloc(), version))
+	    kho_set_version(f->kho, vmalloc(), version, NULL))
 		return;
 	if (convert(f, version))
 		fails(f, -ENOSPC, f->err.code);
 	else
-		kho_set_version(f->kho, vmalloc(), version);
+		kho_set_version(f->kho, vmalloc(), version, NULL);
 }
 
 /* Random sizes; every element is its index, or was never written. */

@@ -111,8 +111,8 @@ static void *add(struct kho *kho, const char *name,
 
 	assert_non_null(blob);
 	memcpy(blob, "content", 8);
-	assert_int_equal(kho_add_subtree(kho, name, component, version, blob,
-					 8),
+	assert_int_equal(kho_add_subtree(kho, name, component, version, blob, 8,
+					 NULL),
 			 0);
 	return blob;
 }
@@ -142,10 +142,10 @@ static void everywhere_at_once(void **state)
 	(void)state;
 	add(kho, "u", &users_component, 0);
 	add(kho, "p", &photos_component, 0);
-	assert_int_equal(kho_set_version(kho, &bits_component, 1), 0);
+	assert_int_equal(kho_set_version(kho, &bits_component, 1, NULL), 0);
 	assert_compatible(fd, "u", "users-v4;bits-v1;table-v2");
 	assert_compatible(fd, "p", "photos-v1;bits-v1");
-	assert_int_equal(kho_set_version(kho, &users_component, 2), 0);
+	assert_int_equal(kho_set_version(kho, &users_component, 2, NULL), 0);
 	assert_compatible(fd, "u", "users-v2;bits-v1;table-v2");
 	assert_int_equal(kho_version(kho, &users_component), 2);
 	/* What comes later is in the same versions. */
@@ -162,14 +162,17 @@ static void bad_versions(void **state)
 	void *blob = add(kho, "u", &users_component, 3);
 
 	(void)state;
-	assert_int_equal(kho_set_version(kho, &users_component, 0), -ERANGE);
-	assert_int_equal(kho_set_version(kho, &users_component, 1), -ERANGE);
-	assert_int_equal(kho_set_version(kho, &users_component, 5), -ERANGE);
-	assert_int_equal(kho_add_subtree(kho, "x", &users_component, 1, blob,
-					 8),
+	assert_int_equal(kho_set_version(kho, &users_component, 0, NULL),
 			 -ERANGE);
-	assert_int_equal(kho_add_subtree(kho, "x", &users_component, 5, blob,
-					 8),
+	assert_int_equal(kho_set_version(kho, &users_component, 1, NULL),
+			 -ERANGE);
+	assert_int_equal(kho_set_version(kho, &users_component, 5, NULL),
+			 -ERANGE);
+	assert_int_equal(kho_add_subtree(kho, "x", &users_component, 1, blob, 8,
+					 NULL),
+			 -ERANGE);
+	assert_int_equal(kho_add_subtree(kho, "x", &users_component, 5, blob, 8,
+					 NULL),
 			 -ERANGE);
 	assert_compatible(fd, "u", "users-v3;bits-v3;table-v2");
 	assert_int_equal(kho_ready(kho), 0);
@@ -177,7 +180,8 @@ static void bad_versions(void **state)
 
 	/* Not yet ours. */
 	assert_int_equal(try_attach(fd, 0, &kho, NULL), 0);
-	assert_int_equal(kho_set_version(kho, &bits_component, 1), -EROFS);
+	assert_int_equal(kho_set_version(kho, &bits_component, 1, NULL),
+			 -EROFS);
 	kho_close(kho);
 	close(fd);
 }
@@ -188,7 +192,7 @@ static void learned_from_the_state(void **state)
 	struct kho *kho = arena_attach(fd, 0, 64 * MIB);
 
 	(void)state;
-	assert_int_equal(kho_set_version(kho, &bits_component, 2), 0);
+	assert_int_equal(kho_set_version(kho, &bits_component, 2, NULL), 0);
 	add(kho, "u", &users_component, 3);
 	assert_int_equal(kho_ready(kho), 0);
 	kho_close(kho);
@@ -217,13 +221,14 @@ static void no_memory(void **state)
 	add(kho, "u", &users_component, 0);
 	while ((page = kho_alloc_preserve(kho, 1)))
 		last = page;
-	assert_int_equal(kho_set_version(kho, &bits_component, 1), -ENOSPC);
+	assert_int_equal(kho_set_version(kho, &bits_component, 1, NULL),
+			 -ENOSPC);
 	assert_int_equal(kho_version(kho, &bits_component), 3);
 	assert_compatible(fd, "u", "users-v4;bits-v3;table-v2");
 	/* The same as before needs no memory. */
-	assert_int_equal(kho_set_version(kho, &bits_component, 3), 0);
+	assert_int_equal(kho_set_version(kho, &bits_component, 3, NULL), 0);
 	assert_int_equal(kho_unpreserve_free(kho, last), 0);
-	assert_int_equal(kho_set_version(kho, &bits_component, 1), 0);
+	assert_int_equal(kho_set_version(kho, &bits_component, 1, NULL), 0);
 	kho_close(kho);
 	close(fd);
 }
@@ -245,14 +250,14 @@ static void no_memory_to_publish(void **state)
 		;
 	n = kho->versions.n;
 	assert_int_equal(n, 2);
-	assert_int_equal(kho_add_subtree(kho, "u", &users_component, 2, blob,
-					 1),
+	assert_int_equal(kho_add_subtree(kho, "u", &users_component, 2, blob, 1,
+					 NULL),
 			 -ENOSPC);
 	assert_int_equal(kho_add_subtree(kho, "a", &photos_component, 0, blob,
-					 1),
+					 1, NULL),
 			 -ENOSPC);
 	assert_int_equal(kho_replace_subtree(kho, "t", &table_component, 2,
-					     blob, 1),
+					     blob, 1, NULL),
 			 -ENOSPC);
 	assert_int_equal(kho->versions.n, n);
 	assert_int_equal(kho_version(kho, &users_component), 4);
@@ -333,20 +338,21 @@ static void carries(void **state)
 
 	/* It is somebody else's: not to be removed, replaced or freed. */
 	blob = kho_subtree(kho, "t", NULL, NULL);
-	assert_int_equal(kho_remove_subtree(kho, "album"), -EPROTONOSUPPORT);
+	assert_int_equal(kho_remove_subtree(kho, "album", NULL),
+			 -EPROTONOSUPPORT);
 	assert_int_equal(kho_replace_subtree(kho, "album", &photos_component, 0,
-					     blob, 8),
+					     blob, 8, NULL),
 			 -ENOENT);
 	assert_int_equal(kho_add_subtree(kho, "album", &photos_component, 0,
-					 blob, 8),
+					 blob, 8, NULL),
 			 -EEXIST);
 	before = pages_info(kho);
-	assert_int_equal(kho_free_unclaimed(kho), 0);
+	assert_int_equal(kho_free_unclaimed(kho, NULL), 0);
 	after = pages_info(kho);
 	assert_int_equal(after.preserved, before.preserved);
 
 	/* Nor does it follow what others are written in. */
-	assert_int_equal(kho_set_version(kho, &bits_component, 1), 0);
+	assert_int_equal(kho_set_version(kho, &bits_component, 1, NULL), 0);
 	assert_compatible(fd, "t", "table-v2;bits-v1");
 	assert_compatible(fd, "album", "photos-v1;bits-v3");
 	tree = read_state(fd);
@@ -406,7 +412,8 @@ static void carries_the_nameless(void **state)
 				 0);
 		assert_null(kho_subtree(kho, "album", NULL, NULL));
 		assert_int_equal(kho_ready(kho), 0);
-		assert_int_equal(kho_set_version(kho, &bits_component, 1), 0);
+		assert_int_equal(kho_set_version(kho, &bits_component, 1, NULL),
+				 0);
 		kho_close(kho);
 	}
 	tree = read_state(fd);

@@ -115,7 +115,7 @@ static void keeps_every_byte(void **state)
 			reattach(&f);
 			area = restore(&f, 16 * MIB);
 			assert_int_equal(kho_ready(f.kho), 0);
-			assert_int_equal(kho_free_unclaimed(f.kho), 0);
+			assert_int_equal(kho_free_unclaimed(f.kho, NULL), 0);
 			version_is(&f, area, version);
 			check_words(area, n, phys);
 			base = kho_vmalloc_base(area);

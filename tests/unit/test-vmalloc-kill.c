@@ -48,10 +48,10 @@ static void kill_child(void *fixture, void *arg)
 		switch (rand_r(&seed) % 8) {
 		case 0:
 			if (!convert(f, 1))
-				kho_set_version(f->kho, vmalloc(), 1);
+				kho_set_version(f->kho, vmalloc(), 1, NULL);
 			break;
 		case 1:
-			if (!kho_set_version(f->kho, vmalloc(), 2))
+			if (!kho_set_version(f->kho, vmalloc(), 2, NULL))
 				convert(f, 2);
 			break;
 		case 2:
@@ -88,7 +88,7 @@ static void recover(struct fixture *f)
 	}
 	assert_int_equal(kho_ready(f->kho), 0);
 	/* One change's memory and lists at most were on their way. */
-	assert_in_range(kho_free_unclaimed(f->kho), 0, BLOCKS + 20);
+	assert_in_range(kho_free_unclaimed(f->kho, NULL), 0, BLOCKS + 20);
 	assert_int_equal(pages_info(f->kho).preserved,
 			 f->pages + stats.populated / BLOCK + stats.lists);
 	assert_int_equal(pages_info(f->kho).allocated,
@@ -128,18 +128,18 @@ static int step_changes(struct fixture *f, struct kho_vmalloc *area)
 {
 	int ret = kho_vmalloc_resize(area, 3 * BLOCK, NULL);
 
-	ret |= kho_set_version(f->kho, vmalloc(), 2);
+	ret |= kho_set_version(f->kho, vmalloc(), 2, NULL);
 	ret |= convert(f, 2);
 	ret |= kho_vmalloc_resize(area, 5 * BLOCK, NULL);
 	ret |= kho_vmalloc_populate(area, 50 * BLOCK, 1, NULL);
 	ret |= kho_vmalloc_punch(area, 3 * BLOCK, 200 * BLOCK, NULL);
 	ret |= convert(f, 1);
-	ret |= kho_set_version(f->kho, vmalloc(), 1);
+	ret |= kho_set_version(f->kho, vmalloc(), 1, NULL);
 	ret |= kho_vmalloc_resize(area, 4 * BLOCK, NULL);
 	ret |= kho_vmalloc_resize(area, 7 * BLOCK, NULL);
 	ret |= kho_vmalloc_resize(area, 2 * BLOCK, NULL);
 	ret |= kho_vmalloc_unpreserve(area);
-	ret |= kho_set_version(f->kho, vmalloc(), 2);
+	ret |= kho_set_version(f->kho, vmalloc(), 2, NULL);
 	ret |= kho_vmalloc_preserve(area, f->desc, NULL);
 	ret |= convert(f, 1);
 	/* To version 2 in passing. */

@@ -253,7 +253,7 @@ static void change_version(struct world *world, uint32_t version)
 		hole |= version == 1 && holes_after(&world->m[i], 0, 0, true);
 	check_result(world, can_write(f, version), hole);
 	if (version > world->version) {
-		if (kho_set_version(f->kho, vmalloc(), version))
+		if (kho_set_version(f->kho, vmalloc(), version, NULL))
 			return;
 		world->version = version;
 		/* It need not be done at once. */
@@ -275,7 +275,7 @@ static void change_version(struct world *world, uint32_t version)
 	if (ret)
 		return;
 	world->converted++;
-	if (!kho_set_version(f->kho, vmalloc(), version))
+	if (!kho_set_version(f->kho, vmalloc(), version, NULL))
 		world->version = version;
 }
 

@@ -87,7 +87,7 @@ static int64_t kill_recover(struct xfixture *x, struct shared *shared,
 	assert_int_equal(kho_ready(x->f.kho), 0);
 	swept = kho_kmem_sweep(x->f.kmem, xowns, x->xa);
 	assert_in_range(swept, 0, 2 * 11 + 1 + 128 + 1);
-	assert_true(kho_free_unclaimed(x->f.kho) >= 0);
+	assert_true(kho_free_unclaimed(x->f.kho, NULL) >= 0);
 	xverify(x, 0);
 	/* The first change clears up. */
 	kho_xa_erase(x->xa, 1ull << 50);

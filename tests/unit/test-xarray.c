@@ -387,7 +387,8 @@ static void read_only_until_ready(void **state)
 	assert_int_equal(kho_xa_erase_range(x.xa, 0, 99), -EROFS);
 	assert_int_equal(kho_xa_set_mark(x.xa, 0, KHO_XA_MARK_0), -EROFS);
 	assert_int_equal(kho_xa_destroy(x.xa), -EROFS);
-	assert_int_equal(kho_xa_create(x.f.kho, x.f.kmem, &other), -EROFS);
+	assert_int_equal(kho_xa_create(x.f.kho, x.f.kmem, &other, NULL),
+			 -EROFS);
 	assert_int_equal(kho_ready(x.f.kho), 0);
 	assert_int_equal(kho_xa_store(x.xa, 0, 1), 0);
 	assert_int_equal(load(&x, 15), 1);
@@ -406,7 +407,7 @@ static void shared_cache(void **state)
 	(void)state;
 	xcreate(&x, 12, 1 << 26);
 	a = x.xa;
-	assert_int_equal(kho_xa_create(x.f.kho, x.f.kmem, &b), 0);
+	assert_int_equal(kho_xa_create(x.f.kho, x.f.kmem, &b, NULL), 0);
 	for (uint64_t i = 0; i < 500; i++) {
 		assert_int_equal(kho_xa_store(a, i * 7, UINT64_MAX - i), 0);
 		assert_int_equal(kho_xa_store(b, i * 999, UINT64_MAX - i), 0);
@@ -427,7 +428,7 @@ static void shared_cache(void **state)
 	assert_false(kho_xa_owns(a, object, 640));
 
 	/* Sweeping with one array frees the other one, and the object. */
-	assert_int_equal(kho_kmem_create(x.f.kho, &kmem), 0);
+	assert_int_equal(kho_kmem_create(x.f.kho, &kmem, NULL), 0);
 	kho_xa_close(b);
 	assert_int_equal(kho_xa_restore(x.f.kho, kmem, phys, &b, &x.f.err),
 			 -EINVAL);
@@ -700,7 +701,7 @@ static void hand_it_over(struct run *run)
 		xrestore(&run->x);
 	}
 	assert_int_equal(kho_ready(run->x.f.kho), 0);
-	assert_int_equal(kho_free_unclaimed(run->x.f.kho), 0);
+	assert_int_equal(kho_free_unclaimed(run->x.f.kho, NULL), 0);
 	assert_int_equal(kho_kmem_sweep(run->x.f.kmem, xowns, run->x.xa), 0);
 	run->handovers++;
 }

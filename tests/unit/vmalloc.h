@@ -40,7 +40,7 @@ static inline const struct kho_component *vmalloc(void)
 
 static inline void set_version(struct fixture *f, uint32_t version)
 {
-	assert_int_equal(kho_set_version(f->kho, vmalloc(), version), 0);
+	assert_int_equal(kho_set_version(f->kho, vmalloc(), version, NULL), 0);
 }
 
 static inline int can_write(struct fixture *f, uint32_t version)
@@ -78,7 +78,7 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	f->desc = f->page;
 	f->phys = kho_phys(f->kho, f->page);
 	assert_int_equal(kho_add_subtree(f->kho, "areas", &areas_component, 0,
-					 f->page, 1),
+					 f->page, 1, NULL),
 			 0);
 	f->pages = pages_info(f->kho).preserved;
 }

@@ -28,7 +28,7 @@ static inline void xcreate(struct xfixture *x, unsigned int page_shift,
 			   uint64_t max)
 {
 	create(&x->f, page_shift, max);
-	assert_int_equal(kho_xa_create(x->f.kho, x->f.kmem, &x->xa), 0);
+	assert_int_equal(kho_xa_create(x->f.kho, x->f.kmem, &x->xa, NULL), 0);
 	x->phys = kho_xa_phys(x->xa);
 }
 

@@ -110,7 +110,7 @@ static int convert(int slot, uint32_t version, struct kho_error *why)
 	book->version = version;
 	book->payload = old->payload;
 	ret = kho_replace_subtree(kho, slots[slot]->desc->name, slots[slot],
-				  version, book, sizeof(*book));
+				  version, book, sizeof(*book), NULL);
 	if (ret)
 		return kho_fail(why, ret, "cannot replace the subtree");
 	books[slot] = book;
@@ -206,7 +206,7 @@ static void create(int slot)
 	book->version = desc->write.max;
 	book->payload = (uint64_t)getpid() << 8 | (uint64_t)slot;
 	if (kho_add_subtree(kho, desc->name, slots[slot], 0, book,
-			    sizeof(*book)))
+			    sizeof(*book), NULL))
 		die("cannot be added", slot);
 	books[slot] = book;
 }

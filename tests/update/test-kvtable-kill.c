@@ -160,7 +160,7 @@ static void create(struct arena *arena, struct model *model, uint64_t version)
 	state->table = kho_phys(arena->kho, arena->table.root);
 	assert_int_equal(kho_add_subtree(arena->kho, "killed",
 					 &killed_component, 0, state,
-					 sizeof(*state)),
+					 sizeof(*state), NULL),
 			 0);
 	assert_int_equal(kho_ready(arena->kho), 0);
 	memset(model, 0, sizeof(*model));

@@ -123,7 +123,7 @@ static struct state *make(struct kho *kho)
 	if (!state)
 		die("alloc", errno);
 	check("subtree", kho_add_subtree(kho, "custodian", &custodian_component,
-					 0, state, sizeof(*state)));
+					 0, state, sizeof(*state), NULL));
 	check("add", kho_add_fd(kho, "file", make_file(), KHO_FD_STORE));
 	return state;
 }

@@ -499,19 +499,25 @@ static bool root_is_good(const struct kho *kho,
 }
 
 int kho_block_create(struct kho *kho, size_t entry_size,
-		     struct kho_block_root *root, struct kho_blocks **blocks)
+		     struct kho_block_root *root, struct kho_blocks **blocks,
+		     struct kho_error *err)
 {
 	uint32_t version = kho_version(kho, &block_component);
 	struct kho_blocks *b;
 
-	if (!block_capacity(kho_page_shift(kho), version, entry_size) ||
-	    !root_is_good(kho, root))
-		return -EINVAL;
+	if (!block_capacity(kho_page_shift(kho), version, entry_size))
+		return kho_fail(err, -EINVAL,
+				"block: no entry of %zu bytes fits into a page",
+				entry_size);
+	if (!root_is_good(kho, root))
+		return kho_fail(err, -EINVAL,
+				"block: the root is not in the arena, at a "
+				"multiple of 8 bytes");
 	if (!kho_writable(kho))
-		return -EROFS;
+		return arena_refuses(kho, "block", -EROFS, err);
 	b = blocks_alloc(kho, version, entry_size, root);
 	if (!b)
-		return -ENOMEM;
+		return arena_refuses(kho, "block", -ENOMEM, err);
 	kho_ptr_store(kho, root->first, NULL);
 	instances_add(kho, &b->instance, &block_component);
 	*blocks = b;

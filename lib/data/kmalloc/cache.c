@@ -47,7 +47,8 @@ static struct kho_kmem *kmem_alloc(struct kho *kho, unsigned int slab_shift)
 	return kmem;
 }
 
-int kho_kmem_create(struct kho *kho, struct kho_kmem **result)
+int kho_kmem_create(struct kho *kho, struct kho_kmem **result,
+		    struct kho_error *err)
 {
 	unsigned int slab_shift = kho_page_shift(kho) + SLAB_PAGES_SHIFT;
 	struct kho_kmalloc_head *head;
@@ -56,10 +57,10 @@ int kho_kmem_create(struct kho *kho, struct kho_kmem **result)
 
 	kmem = kmem_alloc(kho, slab_shift);
 	if (!kmem)
-		return -ENOMEM;
+		return arena_refuses(kho, "kmalloc", -ENOMEM, err);
 	head = kho_alloc_preserve(kho, sizeof(*head));
 	if (!head) {
-		ret = -errno;
+		ret = arena_refuses(kho, "kmalloc", -errno, err);
 		kho_kmem_close(kmem);
 		return ret;
 	}

@@ -31,17 +31,17 @@ static struct kho_xa *xa_new(struct kho *kho, struct kho_kmem *kmem)
 }
 
 int kho_xa_create(struct kho *kho, struct kho_kmem *kmem,
-		  struct kho_xa **result)
+		  struct kho_xa **result, struct kho_error *err)
 {
 	struct kho_xa *xa = xa_new(kho, kmem);
 	struct kho_xarray_head *head;
 	int ret;
 
 	if (!xa)
-		return -ENOMEM;
+		return arena_refuses(kho, "xarray", -ENOMEM, err);
 	head = kho_kmalloc(kmem, sizeof(*head));
 	if (!head) {
-		ret = -errno;
+		ret = arena_refuses(kho, "xarray", -errno, err);
 		kho_xa_close(xa);
 		return ret;
 	}
