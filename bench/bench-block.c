@@ -188,7 +188,7 @@ static double bench_memory(uint32_t version, size_t size)
 
 static void attach(int fd)
 {
-	int err = kho_attach_fd(&kho, fd, NULL);
+	int err = kho_attach_fd(&kho, fd, NULL, NULL);
 
 	if (err)
 		die("attach", err);
@@ -209,7 +209,7 @@ static void bench_restore(int fd, uint32_t version, size_t size)
 	err = kho_block_restore(kho, size, root, &blocks, NULL);
 	start = now() - start;
 	if (!err)
-		err = kho_ready(kho);
+		err = kho_ready(kho, NULL);
 	if (err)
 		die("restore", err);
 	printf("restore %d entries of %zu bytes, version %u: %.1f ms\n", MANY,

@@ -79,12 +79,14 @@ static void release(size_t i, size_t n, uint32_t back, bool cut)
 
 static struct kho_fleet *make_fleet(void)
 {
-	struct kho_fleet *fleet = kho_fleet_create(NULL);
+	struct kho_fleet *fleet;
 	double start = now();
 	size_t i;
 
+	if (kho_fleet_create(NULL, &fleet, NULL))
+		die("out of memory");
 	for (i = 0; i < MANIFESTS; i++)
-		if (!fleet || kho_fleet_add(fleet, &manifests[i], NULL))
+		if (kho_fleet_add(fleet, &manifests[i], NULL))
 			die("out of memory");
 	printf("  add %d manifests, %zu classes %18.1f ms\n", MANIFESTS,
 	       kho_fleet_classes(fleet), (now() - start) / 1e6);
@@ -113,7 +115,7 @@ static void bench_pairs(const struct kho_fleet *fleet)
 							   next_random() % n),
 					kho_fleet_manifest(fleet,
 							   next_random() % n),
-					NULL, &r))
+					NULL, &r, NULL))
 			die("out of memory");
 		kho_report_free(r);
 	}

@@ -181,7 +181,7 @@ static void bench_memory(uint32_t min, uint32_t max)
 
 static void attach(int fd)
 {
-	int err = kho_attach_fd(&kho, fd, NULL);
+	int err = kho_attach_fd(&kho, fd, NULL, NULL);
 
 	if (err)
 		die("attach", err);
@@ -208,7 +208,7 @@ static void bench_restore(int fd, uint32_t size)
 	restored = now();
 	if (err)
 		die("restore", err);
-	err = kho_ready(kho);
+	err = kho_ready(kho, NULL);
 	if (err)
 		die("ready", err);
 	printf("restore %d objects of %u bytes, %lu slabs: %.3f ms (attach: %.3f ms)\n",

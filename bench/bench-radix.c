@@ -412,13 +412,13 @@ static void bench_restore(int fd)
 	kho_radix_close(radix);
 	kho_close(kho);
 	start = now();
-	err = kho_attach_fd(&kho, fd, NULL);
+	err = kho_attach_fd(&kho, fd, NULL, NULL);
 	attached = now();
 	if (!err)
 		err = kho_radix_restore(kho, root, 64, &radix, NULL);
 	restored = now();
 	if (!err)
-		err = kho_ready(kho);
+		err = kho_ready(kho, NULL);
 	if (err)
 		die("restore", err);
 	printf("restore %lu random keys: %.3f ms (attach: %.3f ms)\n",
@@ -499,7 +499,7 @@ int main(void)
 
 	if (fd < 0)
 		die("memfd", -errno);
-	err = kho_attach_fd(&kho, fd, NULL);
+	err = kho_attach_fd(&kho, fd, NULL, NULL);
 	if (err)
 		die("attach", err);
 

@@ -176,12 +176,12 @@ static void bench_restore(int fd, const char *what, uint64_t size,
 	blocks = kho_vmalloc_populated(area) / block;
 	kho_vmalloc_close(area);
 	kho_close(kho);
-	must("attach", kho_attach_fd(&kho, fd, NULL));
+	must("attach", kho_attach_fd(&kho, fd, NULL, NULL));
 	desc = kho_restore_folio(kho, phys);
 	start = now();
 	must("restore", kho_vmalloc_restore(kho, desc, size, &area, &err));
 	restored = now();
-	must("ready", kho_ready(kho));
+	must("ready", kho_ready(kho, NULL));
 	printf("  %-28s v%u %8lu %9.2f ms %8.1f ns %10.2f bytes\n", what,
 	       version, blocks, (restored - start) / 1e6,
 	       (restored - start) / (double)blocks,
@@ -199,7 +199,7 @@ int main(void)
 
 	if (fd < 0)
 		die("memfd", -errno);
-	must("attach", kho_attach_fd(&kho, fd, NULL));
+	must("attach", kho_attach_fd(&kho, fd, NULL, NULL));
 	desc = kho_alloc_preserve(kho, sizeof(*desc));
 	if (!desc)
 		die("alloc", -errno);

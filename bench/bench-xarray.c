@@ -305,7 +305,7 @@ static void bench_restore(int fd)
 	kho_xa_close(xa);
 	kho_kmem_close(kmem);
 	kho_close(kho);
-	check("attach", kho_attach_fd(&kho, fd, NULL));
+	check("attach", kho_attach_fd(&kho, fd, NULL, NULL));
 	check("restore the cache",
 	      kho_kmem_restore(kho, kmem_phys, &kmem, NULL));
 	start = now();
@@ -315,7 +315,7 @@ static void bench_restore(int fd)
 		n++;
 	printf("restore %lu indices: %.2f ms; iterate: %.1f ns each\n", n,
 	       (restored - start) / 1e6, (now() - restored) / (double)n);
-	check("ready", kho_ready(kho));
+	check("ready", kho_ready(kho, NULL));
 }
 
 int main(void)
@@ -325,7 +325,7 @@ int main(void)
 
 	if (fd < 0)
 		die("memfd", -errno);
-	check("attach", kho_attach_fd(&kho, fd, NULL));
+	check("attach", kho_attach_fd(&kho, fd, NULL, NULL));
 
 	bench_time("1000000 dense indices", SOME, dense);
 	bench_time("100000 anywhere in 2^64", FEW, scatter);

@@ -14,6 +14,7 @@
 
 #include <kho/fleet.h>
 
+#include "base/opts.h"
 #include "compat/closure.h"
 #include "compat/manifest.h"
 
@@ -101,15 +102,22 @@ struct kho_fleet {
 	size_t n_judgements;
 };
 
-struct kho_fleet *kho_fleet_create(const struct kho_check_opts *opts)
+int kho_fleet_create(const struct kho_check_opts *opts,
+		     struct kho_fleet **result, struct kho_error *err)
 {
-	struct kho_fleet *fleet = calloc(1, sizeof(*fleet));
+	struct kho_check_opts how;
+	int ret = OPTS_COPY(&how, opts, kho_check_opts, err);
+	struct kho_fleet *fleet;
 
-	if (fleet && opts) {
-		fleet->allow_degraded = opts->allow_degraded;
-		fleet->profile = opts->profile;
-	}
-	return fleet;
+	if (ret)
+		return ret;
+	fleet = calloc(1, sizeof(*fleet));
+	if (!fleet)
+		return kho_fail(err, -ENOMEM, "fleet: out of memory");
+	fleet->allow_degraded = how.allow_degraded;
+	fleet->profile = how.profile;
+	*result = fleet;
+	return 0;
 }
 
 static void free_class(struct class *class)

@@ -389,7 +389,7 @@ int clients_freeze(struct server *server)
 	int ret = save_all(server);
 
 	for (client = server->clients; client && !ret; client = client->next)
-		ret = kho_add_fd(server->kho, CLIENT_FD, client->fd, 0);
+		ret = kho_add_fd(server->kho, CLIENT_FD, client->fd, 0, NULL);
 	return ret;
 }
 
@@ -466,7 +466,7 @@ int clients_start(struct server *server, struct kho_error *err)
 		if (server->listeners[i] < 0)
 			continue;
 		ret = kho_add_fd(server->kho, listener_fds[i],
-				 server->listeners[i], KHO_FD_STORE);
+				 server->listeners[i], KHO_FD_STORE, NULL);
 		event.data.ptr = &server->listeners[i];
 		if (ret && ret != -EEXIST)
 			errno = -ret;

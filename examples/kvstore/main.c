@@ -209,7 +209,7 @@ static int freeze(struct kho *kho, const struct kho_report *report, void *arg)
 
 	(void)report;
 	if (!ret && !server->recovering)
-		ret = kho_add_fd(kho, CLEAN_FD, server->epoll, 0);
+		ret = kho_add_fd(kho, CLEAN_FD, server->epoll, 0, NULL);
 	if (ret)
 		clients_unfreeze(server);
 	return ret;
@@ -309,13 +309,13 @@ static int serve(struct server *server, struct kho_error *err)
 static int run(struct server *server, struct kho_error *err)
 {
 	struct kho_attach_opts opts = {
+		.size = sizeof(opts),
 		.max_size = server->max_memory,
 		.freeze = freeze,
 		.unfreeze = unfreeze,
 		.arg = server,
-		.err = err,
 	};
-	int ret = kho_attach(&server->kho, &opts);
+	int ret = kho_attach(&server->kho, &opts, err);
 
 	if (!ret)
 		ret = restore(server, err);
@@ -323,11 +323,8 @@ static int run(struct server *server, struct kho_error *err)
 		ret = clients_listen(server, err);
 	if (ret)
 		return ret;
-	ret = kho_ready(server->kho);
-	if (ret)
-		return kho_fail(err, ret, "did not take over: %s",
-				strerror(-ret));
-	return serve(server, err);
+	ret = kho_ready(server->kho, err);
+	return ret ? ret : serve(server, err);
 }
 
 /* ---- options ---- */

@@ -24,35 +24,34 @@ struct counter {
 
 KHO_COMPONENT(counter, .write = { 1, 1 }, .read = { 1, 1 });
 
-static int fail(const char *what, int error)
+static int fail(const char *why)
 {
-	fprintf(stderr, "minimal: %s: %s\n", what, strerror(error));
+	fprintf(stderr, "minimal: %s\n", why);
 	return 1;
 }
 
 int main(void)
 {
 	struct counter *counter;
+	struct kho_error err;
 	struct kho *kho;
 	int ret;
 
-	if (kho_attach(&kho, NULL))
+	if (kho_attach(&kho, NULL, NULL))
 		return 1; /* it has said why */
 	counter = kho_subtree(kho, "counter", NULL, NULL);
 	if (!counter) {
 		counter = kho_alloc_preserve(kho, sizeof(*counter));
 		if (!counter)
-			return fail("cannot allocate", errno);
-		ret = kho_add_subtree(kho, "counter", &counter_component, 1,
-				      counter, sizeof(*counter), NULL);
-		if (ret)
-			return fail("cannot add the subtree", -ret);
+			return fail(strerror(errno));
+		if (kho_add_subtree(kho, "counter", &counter_component, 1,
+				    counter, sizeof(*counter), &err))
+			return fail(err.text);
 	}
-	ret = kho_ready(kho);
-	if (ret)
-		return fail("cannot take over", -ret);
+	if (kho_ready(kho, &err))
+		return fail(err.text);
 	setlinebuf(stdout);
 	while ((ret = kho_poll(kho, 1000)) == 0)
 		printf("%d: %" PRIu64 "\n", (int)getpid(), ++counter->n);
-	return ret == 1 ? 0 : fail("cannot poll", -ret);
+	return ret == 1 ? 0 : fail(strerror(-ret));
 }

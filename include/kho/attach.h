@@ -20,6 +20,7 @@
 #define KHO_ATTACH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <kho/check.h>
@@ -48,7 +49,8 @@ struct kho;
 #define KHO_ALLOW_DEGRADED (1u << 1)
 
 /**
- * struct kho_attach_opts - how to attach; all fields may be 0
+ * struct kho_attach_opts - how to attach; all other fields may be 0
+ * @size: sizeof(struct kho_attach_opts)
  * @max_size: bytes the arena can grow to, reserved as address space; 0: the
  *            machine's memory. An arena that is larger already may stay so
  * @page_shift: for a new arena: 12, 14 or 16; 0: 12
@@ -62,11 +64,11 @@ struct kho;
  * @unfreeze: called when the handover was aborted after @freeze, and what was
  *            converted is converted back: serve on. Optional
  * @arg: passed to both, and to the components' callbacks
- * @err: why kho_attach() failed; may be NULL
  * @report: the upfront check's report when it refused or was degraded, NULL
  *          otherwise; free with kho_report_free(); may be NULL
  */
 struct kho_attach_opts {
+	size_t size;
 	uint64_t max_size;
 	unsigned int page_shift;
 	unsigned int flags;
@@ -74,14 +76,15 @@ struct kho_attach_opts {
 		      void *arg);
 	void (*unfreeze)(struct kho *kho, void *arg);
 	void *arg;
-	struct kho_error *err;
 	struct kho_report **report;
 };
 
 /**
  * kho_attach() - find the arena and check it up front
  * @kho: result; close with kho_close()
- * @opts: NULL for the defaults: then a failure is also printed to stderr
+ * @opts: NULL for the defaults
+ * @err: why not; NULL: it is printed to stderr instead, with the report when
+ *       the upfront check refused
  *
  * Looks, in this order, for an older program that hands over (KHO_UPDATE_FD),
  * for custody (``kho-arena`` in LISTEN_FDS, LISTEN_FDNAMES), and makes a new
@@ -94,22 +97,26 @@ struct kho_attach_opts {
  * TiB; -EINVAL for a fd that is no memfd, or bad options; -ENOMEM; the errno of
  * the system calls.
  */
-int kho_attach(struct kho **kho, const struct kho_attach_opts *opts);
+int kho_attach(struct kho **kho, const struct kho_attach_opts *opts,
+	       struct kho_error *err);
 
 /**
  * kho_attach_fd() - attach to a given arena
  * @kho: result; close with kho_close()
  * @fd: the arena's memfd; not closed, may be closed afterwards
  * @opts: NULL for the defaults
+ * @err: as for kho_attach()
  *
  * As kho_attach(), but looks nowhere else: for programs that keep custody
  * themselves, and for tests.
  */
-int kho_attach_fd(struct kho **kho, int fd, const struct kho_attach_opts *opts);
+int kho_attach_fd(struct kho **kho, int fd, const struct kho_attach_opts *opts,
+		  struct kho_error *err);
 
 /**
  * kho_ready() - the state is restored, this program takes over
  * @kho: the arena
+ * @err: why not; may be NULL
  *
  * In a handover, tells the old program, waits until it has committed, and
  * makes the arena writable. The caller must not serve before it returns 0.
@@ -118,7 +125,7 @@ int kho_attach_fd(struct kho **kho, int fd, const struct kho_attach_opts *opts);
  * Return: 0; -ECANCELED when the old program aborted the handover or is gone:
  * exit without a trace; -EBUSY when another program took the arena; -EIO.
  */
-int kho_ready(struct kho *kho);
+int kho_ready(struct kho *kho, struct kho_error *err);
 
 /** kho_generation() - handovers that the arena has survived, this one included. */
 uint64_t kho_generation(const struct kho *kho);

@@ -17,6 +17,7 @@
 #define KHO_CHECK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include <kho/compat.h>
@@ -162,7 +163,8 @@ struct kho_used {
 };
 
 /**
- * struct kho_check_opts - how to check; all fields may be 0
+ * struct kho_check_opts - how to check; all other fields may be 0
+ * @size: sizeof(struct kho_check_opts)
  * @allow_degraded: consent to go on without optional components
  * @profile: versions to write; NULL: none are pinned
  * @ask: the deeper question, asked of each component that would be readable, by
@@ -172,6 +174,7 @@ struct kho_used {
  * @arg: passed to it
  */
 struct kho_check_opts {
+	size_t size;
 	bool allow_degraded;
 	const struct kho_profile *profile;
 	int (*ask)(const char *name, uint32_t version, void *arg,
@@ -185,17 +188,18 @@ struct kho_check_opts {
  * @to: its successor
  * @opts: NULL for the defaults
  * @report: result; free with kho_report_free()
+ * @err: why there is none; may be NULL
  *
  * Takes it that @from uses everything that it can write. A component with
  * KHO_COMPONENT_STRUCTURE counts only where another that counts depends on it.
  * Thread-safe.
  *
- * Return: 0, whatever the verdict; -ENOMEM.
+ * Return: 0, whatever the verdict; -EINVAL, -E2BIG for bad @opts; -ENOMEM.
  */
 int kho_check_manifests(const struct kho_manifest *from,
 			const struct kho_manifest *to,
 			const struct kho_check_opts *opts,
-			struct kho_report **report);
+			struct kho_report **report, struct kho_error *err);
 
 /**
  * kho_check_state() - can a program read a state
@@ -207,16 +211,17 @@ int kho_check_manifests(const struct kho_manifest *from,
  * @to: the reader
  * @opts: NULL for the defaults
  * @report: result; free with kho_report_free()
+ * @err: why there is none; may be NULL
  *
  * Thread-safe.
  *
- * Return: 0, whatever the verdict; -ENOMEM.
+ * Return: 0, whatever the verdict; -EINVAL, -E2BIG for bad @opts; -ENOMEM.
  */
 int kho_check_state(const struct kho_used *used, size_t n, const char *from,
 		    const struct kho_manifest *writer,
 		    const struct kho_manifest *to,
 		    const struct kho_check_opts *opts,
-		    struct kho_report **report);
+		    struct kho_report **report, struct kho_error *err);
 
 /**
  * kho_report_find() - look a component up

@@ -52,7 +52,8 @@ enum kho_dump_kind {
 };
 
 /**
- * struct kho_dump_opts - how to open a core; all fields may be 0
+ * struct kho_dump_opts - how to open a core; all other fields may be 0
+ * @size: sizeof(struct kho_dump_opts)
  * @kind: what it is
  * @base: KHO_DUMP_RAW: phys of the first byte
  * @page_shift: 12, 14 or 16; 0: what the core says. An ELF core of x86-64 and
@@ -60,6 +61,7 @@ enum kho_dump_kind {
  *              is found out with the root
  */
 struct kho_dump_opts {
+	size_t size;
 	enum kho_dump_kind kind;
 	uint64_t base;
 	unsigned int page_shift;

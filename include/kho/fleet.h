@@ -37,10 +37,13 @@ struct kho_fleet;
  * kho_fleet_create() - a fleet without members
  * @opts: its @allow_degraded and @profile count for every question; @profile
  *        must outlive the fleet; NULL for the defaults
+ * @fleet: result; free with kho_fleet_free()
+ * @err: why not; may be NULL
  *
- * Return: the fleet, free with kho_fleet_free(); NULL when out of memory.
+ * Return: 0; -EINVAL, -E2BIG for bad @opts; -ENOMEM.
  */
-struct kho_fleet *kho_fleet_create(const struct kho_check_opts *opts);
+int kho_fleet_create(const struct kho_check_opts *opts,
+		     struct kho_fleet **fleet, struct kho_error *err);
 
 /** kho_fleet_free() - free a fleet; NULL is allowed. */
 void kho_fleet_free(struct kho_fleet *fleet);

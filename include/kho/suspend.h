@@ -36,7 +36,8 @@ extern "C" {
 #endif
 
 /**
- * struct kho_suspend_opts - how to suspend; all fields may be 0
+ * struct kho_suspend_opts - how to suspend; all other fields may be 0
+ * @size: sizeof(struct kho_suspend_opts)
  * @to: manifest of the program that will attach after the kexec; NULL: the same
  *      program
  * @allow_degraded: consent that it goes on without optional components that it
@@ -49,9 +50,9 @@ extern "C" {
  * @files: the program's files and what became of them, the arena first; to
  *         free(); may be NULL. The fds stay whose they are
  * @n_files: how many
- * @err: why it failed; may be NULL
  */
 struct kho_suspend_opts {
+	size_t size;
 	const struct kho_manifest *to;
 	bool allow_degraded;
 	const struct kho_profile *profile;
@@ -59,7 +60,6 @@ struct kho_suspend_opts {
 	struct kho_report **report;
 	struct kho_named_file **files;
 	size_t *n_files;
-	struct kho_error *err;
 };
 
 /**
@@ -68,6 +68,7 @@ struct kho_suspend_opts {
  * @session: outgoing
  * @token: the first of as many as there are files, and one more
  * @opts: NULL for the defaults
+ * @err: why it failed; may be NULL
  *
  * As kho_update() up to its freeze, preflight included: the freeze callback runs
  * in the calling thread, and nothing may be changed afterwards. From then on
@@ -80,7 +81,7 @@ struct kho_suspend_opts {
  * kho_fdnames_save().
  */
 int kho_suspend(struct kho *kho, int session, uint64_t token,
-		const struct kho_suspend_opts *opts);
+		const struct kho_suspend_opts *opts, struct kho_error *err);
 
 /**
  * kho_resume() - there is no kexec: serve on
@@ -98,6 +99,7 @@ void kho_resume(struct kho *kho);
  * @session: incoming; stays open
  * @token: as given to kho_suspend()
  * @opts: as for kho_attach()
+ * @err: as for kho_attach()
  *
  * As kho_attach(), but looks nowhere else. The other files are there for
  * kho_take_fd(). Where there is custody, it gets all of them in kho_ready().
@@ -106,7 +108,8 @@ void kho_resume(struct kho *kho);
  * arena among the files.
  */
 int kho_attach_session(struct kho **kho, int session, uint64_t token,
-		       const struct kho_attach_opts *opts);
+		       const struct kho_attach_opts *opts,
+		       struct kho_error *err);
 
 #ifdef __cplusplus
 }

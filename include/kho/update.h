@@ -25,6 +25,7 @@
 #define KHO_UPDATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -41,7 +42,8 @@ struct kho;
 #define KHO_UPDATE_TIMEOUT 10000
 
 /**
- * struct kho_update_opts - how to update; all fields may be 0
+ * struct kho_update_opts - how to update; all other fields may be 0
+ * @size: sizeof(struct kho_update_opts)
  * @argv: the successor's arguments, NULL-terminated, its name first; NULL: the
  *        arguments of this program
  * @timeout_ms: milliseconds that the successor has until it attaches, and then
@@ -54,9 +56,9 @@ struct kho;
  * @frozen_us: microseconds from freeze to commit or unfreeze, 0 when it did not
  *             come that far; may be NULL
  * @pid: process ID of the successor, after success; may be NULL
- * @err: why it failed; may be NULL
  */
 struct kho_update_opts {
+	size_t size;
 	char *const *argv;
 	unsigned int timeout_ms;
 	bool allow_degraded;
@@ -64,7 +66,6 @@ struct kho_update_opts {
 	struct kho_report **report;
 	uint64_t *frozen_us;
 	pid_t *pid;
-	struct kho_error *err;
 };
 
 /**
@@ -72,6 +73,7 @@ struct kho_update_opts {
  * @kho: the arena, after kho_ready()
  * @path: the successor's file, an ELF program
  * @opts: NULL for the defaults
+ * @err: why it failed; may be NULL
  *
  * Runs the freeze and unfreeze callbacks in the calling thread. One at a time.
  *
@@ -83,7 +85,7 @@ struct kho_update_opts {
  * what the freeze callback returned.
  */
 int kho_update(struct kho *kho, const char *path,
-	       const struct kho_update_opts *opts);
+	       const struct kho_update_opts *opts, struct kho_error *err);
 
 /**
  * kho_preflight() - could this program hand over to another
@@ -134,6 +136,7 @@ int kho_poll(struct kho *kho, int timeout_ms);
  * @name: 1 to 63 characters of ``[0-9a-zA-Z._-]``; several fds may share one
  * @fd: the caller's; must stay open until kho_remove_fd(), or exit
  * @flags: KHO_FD_STORE or 0
+ * @err: why not; may be NULL
  *
  * Fds reach the successor in the order in which they were added. Without a
  * custodian KHO_FD_STORE has no effect. Any thread, any time.
@@ -141,7 +144,8 @@ int kho_poll(struct kho *kho, int timeout_ms);
  * Return: 0; -EINVAL; -EBADF; -EEXIST when @fd was added already; -ENOMEM; -EIO
  * when the custodian cannot be told.
  */
-int kho_add_fd(struct kho *kho, const char *name, int fd, unsigned int flags);
+int kho_add_fd(struct kho *kho, const char *name, int fd, unsigned int flags,
+	       struct kho_error *err);
 
 /** kho_remove_fd() - take kho_add_fd() back; -ENOENT when it was not added. */
 int kho_remove_fd(struct kho *kho, int fd);

@@ -18,6 +18,7 @@
 #include <kho/dump.h>
 
 #include "base/mem.h"
+#include "base/opts.h"
 #include "inspect/dump/private.h"
 
 /* More than any machine has. */
@@ -527,17 +528,17 @@ static int core_init(struct kho_dump *core, const struct kho_dump_opts *opts,
 int kho_dump_open(int fd, const struct kho_dump_opts *opts,
 		  struct kho_dump **core, struct kho_error *err)
 {
-	const struct kho_dump_opts defaults = { 0 };
+	struct kho_dump_opts how;
 	struct kho_dump *c;
-	int ret;
+	int ret = OPTS_COPY(&how, opts, kho_dump_opts, err);
 
-	if (!opts)
-		opts = &defaults;
-	if (opts->page_shift && opts->page_shift != 12 &&
-	    opts->page_shift != 14 && opts->page_shift != 16)
+	if (ret)
+		return ret;
+	if (how.page_shift && how.page_shift != 12 && how.page_shift != 14 &&
+	    how.page_shift != 16)
 		return kho_fail(err, -EINVAL,
 				"core: page size 2^%u is not supported: only 4, 16 and 64 KiB are",
-				opts->page_shift);
+				how.page_shift);
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return kho_fail(err, -ENOMEM, "core: out of memory");
@@ -546,7 +547,7 @@ int kho_dump_open(int fd, const struct kho_dump_opts *opts,
 		ret = kho_fail(err, -errno, "core: fd %d: %s", fd,
 			       strerror(errno));
 	else
-		ret = core_init(c, opts, err);
+		ret = core_init(c, &how, err);
 	if (ret)
 		kho_dump_close(c);
 	else

@@ -546,8 +546,8 @@ int arena_refuses(const struct kho *kho, const char *what, int code,
 					"the arena is being handed over");
 	case -ENOSPC:
 		return kho_fail(err, code,
-				"%s: the arena is full: it can grow to %llu "
-				"MiB; raise max_size of kho_attach()",
+				"%s: the arena is full: max_size lets it have "
+				"%llu MiB, and ulimit -f may let it have less",
 				what, (unsigned long long)(kho->max >> 20));
 	case -ENOMEM:
 		return kho_fail(err, code, "%s: out of memory", what);

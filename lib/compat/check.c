@@ -12,13 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/opts.h"
 #include "base/text.h"
 #include "compat/bundle.h"
 #include "compat/closure.h"
 #include "compat/manifest.h"
 #include "compat/report.h"
-
-static const struct kho_check_opts no_opts;
 
 /**
  * struct check - a check that is being made
@@ -31,7 +30,7 @@ static const struct kho_check_opts no_opts;
  * @judgements: one for each part
  */
 struct check {
-	const struct kho_check_opts *opts;
+	struct kho_check_opts opts;
 	const struct kho_manifest *to;
 	const char *writer;
 	const char *missing;
@@ -215,20 +214,20 @@ static void explain_writer(const struct check *check, const struct part *part,
 		reason(f,
 		       "profile '%s' pins %s to v%u, %s writes only %s: "
 		       "change the pin, or build %s so that it writes v%u",
-		       check->opts->profile->name, name, part->pin,
+		       check->opts.profile->name, name, part->pin,
 		       check->writer, range_text(&part->write).text,
 		       check->writer, part->pin);
 	else if (part->write.max)
 		reason(f,
 		       "profile '%s' pins %s to v%u, the state has v%u, "
 		       "which %s can only convert to %s: change the pin",
-		       check->opts->profile->name, name, part->pin, part->has,
+		       check->opts.profile->name, name, part->pin, part->has,
 		       check->writer, range_text(&part->write).text);
 	else
 		reason(f,
 		       "profile '%s' pins %s to v%u, the state has v%u, "
 		       "which nobody converts: change the pin",
-		       check->opts->profile->name, name, part->pin, part->has);
+		       check->opts.profile->name, name, part->pin, part->has);
 }
 
 /* What there is for the reader, a clause. */
@@ -237,7 +236,7 @@ static void describe_offer(const struct check *check, const struct part *part,
 {
 	if (part->pin)
 		reason(f, "profile '%s' pins %s to v%u",
-		       check->opts->profile->name, part->name, part->pin);
+		       check->opts.profile->name, part->name, part->pin);
 	else if (!part->has)
 		reason(f, "%s writes %s %s", check->writer, part->name,
 		       range_text(&part->write).text);
@@ -321,7 +320,7 @@ static void explain_older(const struct check *check, const struct part *part,
 {
 	if (part->pin)
 		reason(f, "profile '%s' pins it to v%u",
-		       check->opts->profile->name, part->pin);
+		       check->opts.profile->name, part->pin);
 	else
 		reason(f, "%s reads only up to v%u", check->reader,
 		       f->reader.max);
@@ -355,7 +354,7 @@ static void explain_base(const struct check *check, size_t n,
 static void ask(const struct check *check, const struct part *part,
 		struct judgement *judgement, struct kho_finding *f)
 {
-	const struct kho_check_opts *opts = check->opts;
+	const struct kho_check_opts *opts = &check->opts;
 	struct kho_error why = { 0 };
 	int ret;
 
@@ -502,7 +501,7 @@ static int make_report(struct check *check, const char *from,
 	}
 	judge_parts(check, report);
 	report->outcome =
-		settle(closure, check->opts->allow_degraded, check->judgements);
+		settle(closure, check->opts.allow_degraded, check->judgements);
 	mark_required(closure, report);
 	for (i = 0; i < closure->n_parts; i++) {
 		conclude(check, i, &report->findings[i]);
@@ -523,43 +522,46 @@ static int make_report(struct check *check, const char *from,
 int kho_check_manifests(const struct kho_manifest *from,
 			const struct kho_manifest *to,
 			const struct kho_check_opts *opts,
-			struct kho_report **report)
+			struct kho_report **report, struct kho_error *err)
 {
 	struct check check = {
-		.opts = opts ? opts : &no_opts,
 		.to = to,
 		.writer = short_name(from->target),
 		.missing = manifest_missing(from),
 		.reader = short_name(to->target),
 	};
-	int ret =
-		closure_of_manifest(from, check.opts->profile, &check.closure);
+	int ret = OPTS_COPY(&check.opts, opts, kho_check_opts, err);
 
 	if (ret)
 		return ret;
-	ret = make_report(&check, from->target, report);
-	closure_free(&check.closure);
-	return ret;
+	ret = closure_of_manifest(from, check.opts.profile, &check.closure);
+	if (!ret) {
+		ret = make_report(&check, from->target, report);
+		closure_free(&check.closure);
+	}
+	return ret ? kho_fail(err, ret, "check: out of memory") : 0;
 }
 
 int kho_check_state(const struct kho_used *used, size_t n, const char *from,
 		    const struct kho_manifest *writer,
 		    const struct kho_manifest *to,
 		    const struct kho_check_opts *opts,
-		    struct kho_report **report)
+		    struct kho_report **report, struct kho_error *err)
 {
 	struct check check = {
-		.opts = opts ? opts : &no_opts,
 		.to = to,
 		.writer = writer ? short_name(writer->target) : NULL,
 		.reader = short_name(to->target),
 	};
-	int ret = closure_of_state(used, n, writer, check.opts->profile,
-				   &check.closure);
+	int ret = OPTS_COPY(&check.opts, opts, kho_check_opts, err);
 
 	if (ret)
 		return ret;
-	ret = make_report(&check, from, report);
-	closure_free(&check.closure);
-	return ret;
+	ret = closure_of_state(used, n, writer, check.opts.profile,
+			       &check.closure);
+	if (!ret) {
+		ret = make_report(&check, from, report);
+		closure_free(&check.closure);
+	}
+	return ret ? kho_fail(err, ret, "check: out of memory") : 0;
 }

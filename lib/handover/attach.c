@@ -19,6 +19,7 @@
 #include <kho/manifest.h>
 #include <kho/pages.h>
 
+#include "base/opts.h"
 #include "base/text.h"
 #include "handover/private.h"
 
@@ -74,6 +75,7 @@ static int check_upfront(struct kho *kho, struct upfront *upfront,
 			 struct kho_error *err, struct kho_report **report)
 {
 	const struct kho_check_opts opts = {
+		.size = sizeof(opts),
 		.allow_degraded = kho->service->flags & KHO_ALLOW_DEGRADED,
 		.ask = ask_component,
 		.arg = upfront,
@@ -87,11 +89,11 @@ static int check_upfront(struct kho *kho, struct upfront *upfront,
 		snprintf(from, sizeof(from), "arena generation %u",
 			 arena_generation(kho));
 		ret = kho_check_state(upfront->used, upfront->n_used, from,
-				      NULL, self, &opts, report);
+				      NULL, self, &opts, report, err);
 		kho_manifest_free(self);
 	}
 	if (ret)
-		return kho_fail(err, ret, "upfront check: %s", strerror(-ret));
+		return kho_fail(err, ret, "upfront check: out of memory");
 	if ((*report)->outcome != KHO_OUTCOME_INCOMPATIBLE)
 		return 0;
 	kho_report_summary(*report, summary, sizeof(summary));
@@ -315,7 +317,7 @@ static void fix_comm(void)
 		prctl(PR_SET_NAME, program_invocation_short_name);
 }
 
-/* With the defaults nobody else would say why it failed. */
+/* Without an error to write into, nobody else would say why it failed. */
 static void complain(const struct kho_error *err,
 		     const struct kho_report *report)
 {
@@ -429,27 +431,28 @@ static int attach_at(struct kho *kho, const struct place *place,
 }
 
 static int attach(struct kho **khop, const struct place *place,
-		  const struct kho_attach_opts *opts)
+		  const struct kho_attach_opts *opts, struct kho_error *err)
 {
-	static const struct kho_attach_opts defaults;
 	struct kho_report *report = NULL;
-	struct kho_error err = { 0 };
-	struct kho *kho;
-	int ret;
+	struct kho_error why = { 0 };
+	struct kho_attach_opts how;
+	struct kho *kho = NULL;
+	int ret = OPTS_COPY(&how, opts, kho_attach_opts, &why);
 
-	if (opts && opts->report)
-		*opts->report = NULL;
-	kho = new_handle(opts ? opts : &defaults);
-	ret = kho ? attach_at(kho, place, opts ? opts : &defaults, &err,
-			      &report) :
-		    kho_fail(&err, -ENOMEM, "arena: out of memory");
-	if (ret && !opts)
-		complain(&err, report);
-	if (ret && opts && opts->err)
-		*opts->err = err;
-	if (opts && opts->report &&
+	if (how.report)
+		*how.report = NULL;
+	if (!ret) {
+		kho = new_handle(&how);
+		ret = kho ? attach_at(kho, place, &how, &why, &report) :
+			    kho_fail(&why, -ENOMEM, "arena: out of memory");
+	}
+	if (ret && err)
+		*err = why;
+	else if (ret)
+		complain(&why, report);
+	if (how.report &&
 	    (ret || (report && report->outcome == KHO_OUTCOME_DEGRADED))) {
-		*opts->report = report;
+		*how.report = report;
 	} else {
 		/* Nobody else would say what it goes on without. */
 		if (!ret && report && report->outcome == KHO_OUTCOME_DEGRADED)
@@ -463,31 +466,37 @@ static int attach(struct kho **khop, const struct place *place,
 	return ret;
 }
 
-int kho_attach(struct kho **kho, const struct kho_attach_opts *opts)
+int kho_attach(struct kho **kho, const struct kho_attach_opts *opts,
+	       struct kho_error *err)
 {
-	return attach(kho, &(struct place){ .where = ANYWHERE }, opts);
+	return attach(kho, &(struct place){ .where = ANYWHERE }, opts, err);
 }
 
-int kho_attach_fd(struct kho **kho, int fd, const struct kho_attach_opts *opts)
+int kho_attach_fd(struct kho **kho, int fd, const struct kho_attach_opts *opts,
+		  struct kho_error *err)
 {
-	return attach(kho, &(struct place){ .where = IN_FD, .fd = fd }, opts);
+	return attach(kho, &(struct place){ .where = IN_FD, .fd = fd }, opts,
+		      err);
 }
 
 int kho_attach_session(struct kho **kho, int session, uint64_t token,
-		       const struct kho_attach_opts *opts)
+		       const struct kho_attach_opts *opts,
+		       struct kho_error *err)
 {
 	const struct place place = { IN_SESSION, session, token };
 
-	return attach(kho, &place, opts);
+	return attach(kho, &place, opts, err);
 }
 
 /* The state is restored and the arena is ours: let it be written to. */
-static int take_over(struct kho *kho)
+static int take_over(struct kho *kho, struct kho_error *err)
 {
 	int ret = arena_set_writable(kho, true);
 
 	if (ret)
-		return ret;
+		return kho_fail(err, -EIO,
+				"ready: the arena cannot be made writable: %s",
+				strerror(-ret));
 	arena_next_generation(kho);
 	__atomic_store_n(&kho->stage, KHO_SERVING, __ATOMIC_RELEASE);
 	/* Without memory for it, the next start needs consent once more. */
@@ -496,19 +505,29 @@ static int take_over(struct kho *kho)
 	return 0;
 }
 
-/* Our lock would outlive this program there, and keep its next start out. */
-static int store_arena(struct kho *kho)
+/*
+ * Let custody have the arena and the files that came through a kexec. Our own
+ * lock would outlive this program there, and keep its next start out.
+ */
+static int store(struct kho *kho, struct kho_error *err)
 {
-	int fd = arena_reopen(kho), ret;
+	int ret = 0, fd;
 
-	if (fd < 0)
-		return fd;
-	ret = notify_store(FD_ARENA, fd);
-	close(fd);
-	return ret;
+	if (kho->cold || kho->service->adopted) {
+		fd = arena_reopen(kho);
+		ret = fd < 0 ? fd : notify_store(FD_ARENA, fd);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (!ret && kho->service->adopted)
+		ret = fds_store(kho);
+	return ret ? kho_fail(err, -EIO,
+			      "ready: custody cannot be told of the arena: %s",
+			      strerror(-ret)) :
+		     0;
 }
 
-int kho_ready(struct kho *kho)
+int kho_ready(struct kho *kho, struct kho_error *err)
 {
 	char text[64];
 	int ret = 0;
@@ -519,7 +538,9 @@ int kho_ready(struct kho *kho)
 	if (kho->service->handover >= 0) {
 		ret = handover_ready(kho);
 		if (ret)
-			return ret;
+			return kho_fail(err, ret,
+					"ready: the old program goes on: it "
+					"gave this one up, or is gone");
 		/*
 		 * Custody must know who this is before the state can become
 		 * one that only this program reads.
@@ -527,13 +548,11 @@ int kho_ready(struct kho *kho)
 		notify_send(text);
 		notify_barrier();
 	}
-	ret = kho->cold ? 0 : take_over(kho);
-	if (!ret && (kho->cold || kho->service->adopted))
-		ret = store_arena(kho);
-	if (!ret && kho->service->adopted)
-		ret = fds_store(kho);
+	ret = kho->cold ? 0 : take_over(kho, err);
+	if (!ret)
+		ret = store(kho, err);
 	if (ret)
-		return -EIO;
+		return ret;
 	/* Without custody it serves all the same. */
 	notify_send("READY=1\n");
 	kho->service->ready = true;

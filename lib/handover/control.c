@@ -154,6 +154,8 @@ static int serve_suspend(struct kho *kho, struct json_object *request,
 	if (!ret)
 		ret = kho_suspend(kho, session, 0,
 				  &(struct kho_suspend_opts){
+					  .size = sizeof(
+						  struct kho_suspend_opts),
 					  .to = manifest,
 					  .allow_degraded = how->allow_degraded,
 					  .profile = how->profile,
@@ -161,8 +163,8 @@ static int serve_suspend(struct kho *kho, struct json_object *request,
 					  .report = &report,
 					  .files = &files,
 					  .n_files = &n,
-					  .err = err,
-				  });
+				  },
+				  err);
 	kho_manifest_free(manifest);
 	if (report)
 		add_report(answer, report);
@@ -196,7 +198,6 @@ static int serve_update(struct kho *kho, struct json_object *request,
 	int ret;
 
 	opts->report = &report;
-	opts->err = err;
 	opts->frozen_us = &frozen_us;
 	opts->pid = &pid;
 	if (program[0] != '/')
@@ -218,7 +219,7 @@ static int serve_update(struct kho *kho, struct json_object *request,
 					"control: argv is not an array of strings");
 		opts->argv = (char *const *)(uintptr_t)argv;
 	}
-	ret = kho_update(kho, program, opts);
+	ret = kho_update(kho, program, opts, err);
 	free(argv);
 	json_object_object_add(answer, "pid", json_object_new_int(pid));
 	json_object_object_add(answer, "frozen_us",
@@ -236,7 +237,7 @@ static int serve(struct kho *kho, struct json_object *request, int fd,
 		 struct kho_error *err)
 {
 	const char *what = get_string(request, "request");
-	struct kho_update_opts opts = { 0 };
+	struct kho_update_opts opts = { .size = sizeof(opts) };
 	struct kho_profile *profile = NULL;
 	int ret = read_opts(request, &opts, &profile, err);
 

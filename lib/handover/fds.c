@@ -166,17 +166,27 @@ int fds_store(struct kho *kho)
 	return ret;
 }
 
-int kho_add_fd(struct kho *kho, const char *name, int fd, unsigned int flags)
+int kho_add_fd(struct kho *kho, const char *name, int fd, unsigned int flags,
+	       struct kho_error *err)
 {
 	struct fds *fds = &kho->service->fds;
 	bool stored = flags & KHO_FD_STORE;
 	int ret;
 
-	if (!fd_name_ok(name) || flags & ~KHO_FD_STORE ||
-	    !strcmp(name, FD_ARENA) || !strcmp(name, FD_CONTROL))
-		return -EINVAL;
+	if (!fd_name_ok(name))
+		return kho_fail(err, -EINVAL,
+				"fd %d: name '%.80s': 1 to %d characters of "
+				"0-9, a-z, A-Z and ._-",
+				fd, name, KHO_FDNAME_SIZE - 1);
+	if (!strcmp(name, FD_ARENA) || !strcmp(name, FD_CONTROL))
+		return kho_fail(err, -EINVAL,
+				"fd %d: the name '%s' is the library's", fd,
+				name);
+	if (flags & ~KHO_FD_STORE)
+		return kho_fail(err, -EINVAL, "fd %d: unknown flags %#x", fd,
+				flags);
 	if (fcntl(fd, F_GETFD) < 0)
-		return -EBADF;
+		return kho_fail(err, -EBADF, "fd %d is not open", fd);
 	pthread_mutex_lock(&fds->lock);
 	ret = put_out(fds, name, fd, stored);
 	if (!ret && stored && notify_store(name, fd)) {
@@ -185,6 +195,11 @@ int kho_add_fd(struct kho *kho, const char *name, int fd, unsigned int flags)
 		ret = -EIO;
 	}
 	pthread_mutex_unlock(&fds->lock);
+	if (ret)
+		kho_fail(err, ret, "fd %d: %s", fd,
+			 ret == -EEXIST ? "was added already" :
+			 ret == -EIO	? "custody cannot be told of it" :
+					  "out of memory");
 	return ret;
 }
 

@@ -18,6 +18,7 @@
 #include <kho/manifest.h>
 #include <kho/update.h>
 
+#include "base/opts.h"
 #include "handover/private.h"
 
 /* Can the state of a component be written in @version? */
@@ -56,6 +57,7 @@ static void add_used(struct kho_used *used, const char *owner, const char *name,
 static struct kho_check_opts check_opts(const struct kho_update_opts *opts)
 {
 	return (struct kho_check_opts){
+		.size = sizeof(struct kho_check_opts),
 		.allow_degraded = opts && opts->allow_degraded,
 		.profile = opts ? opts->profile : NULL,
 	};
@@ -89,9 +91,9 @@ static int check(struct kho *kho, const struct kho_manifest *writer,
 	snprintf(from, sizeof(from), "arena generation %u",
 		 arena_generation(kho));
 	ret = kho_check_state(used, n + (through ? 2 : 1), from, writer, to,
-			      opts, report);
+			      opts, report, err);
 	free(used);
-	return ret ? kho_fail(err, ret, "update: out of memory") : 0;
+	return ret;
 }
 
 static int preflight(struct kho *kho, const struct kho_manifest *to,
@@ -123,7 +125,10 @@ int kho_preflight(struct kho *kho, const struct kho_manifest *to,
 		  const struct kho_update_opts *opts,
 		  struct kho_report **report, struct kho_error *err)
 {
-	return preflight(kho, to, "update", opts, report, err);
+	struct kho_update_opts how;
+	int ret = OPTS_COPY(&how, opts, kho_update_opts, err);
+
+	return ret ? ret : preflight(kho, to, "update", &how, report, err);
 }
 
 /* What a message begins with. */
@@ -177,7 +182,8 @@ static int negotiate_all(struct kho *kho, const struct kho_manifest *to,
 				 versions_get(kho, c));
 	}
 	if (!ret)
-		ret = kho_check_state(used, n, "", self, to, &how, report);
+		ret = kho_check_state(used, n, "", self, to, &how, report,
+				      NULL);
 	free(used);
 	kho_manifest_free(self);
 	return ret;
@@ -314,7 +320,8 @@ static int begin(struct kho *kho, struct negotiation *n, struct kho_error *err)
 /* The application stands still: its state becomes what was negotiated. */
 static int finish(struct kho *kho, struct negotiation *n, struct kho_error *err)
 {
-	const struct kho_check_opts how = { .allow_degraded = true };
+	const struct kho_check_opts how = { .size = sizeof(how),
+					    .allow_degraded = true };
 	struct kho_report *report = NULL;
 	char summary[3 * KHO_ERROR_SIZE / 4];
 	int ret = convert(kho, n->report, err);

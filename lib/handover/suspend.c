@@ -13,6 +13,7 @@
 #include <kho/suspend.h>
 #include <kho/manifest.h>
 
+#include "base/opts.h"
 #include "handover/private.h"
 
 /* How long the kernel may take to let go of an arena. */
@@ -148,37 +149,35 @@ static int suspend(struct kho *kho, int session, uint64_t token,
 }
 
 int kho_suspend(struct kho *kho, int session, uint64_t token,
-		const struct kho_suspend_opts *opts)
+		const struct kho_suspend_opts *opts, struct kho_error *err)
 {
-	static const struct kho_suspend_opts defaults;
 	struct kho_manifest *self = NULL;
-	struct kho_error err = { 0 };
-	int ret;
+	struct kho_suspend_opts how;
+	int ret = OPTS_COPY(&how, opts, kho_suspend_opts, err);
 
-	opts = opts ? opts : &defaults;
-	if (opts->report)
-		*opts->report = NULL;
-	if (opts->files)
-		*opts->files = NULL;
+	if (ret)
+		return ret;
+	if (how.report)
+		*how.report = NULL;
+	if (how.files)
+		*how.files = NULL;
 	if (!kho->service->ready)
-		ret = kho_fail(&err, -EROFS,
+		ret = kho_fail(err, -EROFS,
 			       "suspend: this program is not ready itself");
 	else if (__atomic_exchange_n(&kho->service->updating, true,
 				     __ATOMIC_ACQ_REL))
-		ret = kho_fail(&err, -EALREADY,
+		ret = kho_fail(err, -EALREADY,
 			       "suspend: an update is going on, or it is suspended already");
 	else {
-		ret = opts->to ? 0 : kho_manifest_self(&self);
-		ret = ret ? kho_fail(&err, ret, "suspend: out of memory") :
-			    suspend(kho, session, token, opts,
-				    opts->to ? opts->to : self, &err);
+		ret = how.to ? 0 : kho_manifest_self(&self);
+		ret = ret ? kho_fail(err, ret, "suspend: out of memory") :
+			    suspend(kho, session, token, &how,
+				    how.to ? how.to : self, err);
 		kho_manifest_free(self);
 		if (ret)
 			__atomic_store_n(&kho->service->updating, false,
 					 __ATOMIC_RELEASE);
 	}
-	if (ret && opts->err)
-		*opts->err = err;
 	return ret;
 }
 

@@ -31,6 +31,7 @@
 #include <kho/manifest.h>
 #include <kho/update.h>
 
+#include "base/opts.h"
 #include "handover/private.h"
 
 /* The successor's process. */
@@ -422,39 +423,37 @@ static int update(struct kho *kho, struct successor *next,
 }
 
 int kho_update(struct kho *kho, const char *path,
-	       const struct kho_update_opts *opts)
+	       const struct kho_update_opts *opts, struct kho_error *err)
 {
-	struct successor next = {
-		.path = path,
-		.timeout_ms = opts && opts->timeout_ms ? (int)opts->timeout_ms :
-							 KHO_UPDATE_TIMEOUT,
-	};
+	struct successor next = { .path = path };
 	struct kho_report *report = NULL;
-	struct kho_error err = { 0 };
-	int ret;
+	struct kho_update_opts how;
+	int ret = OPTS_COPY(&how, opts, kho_update_opts, err);
 
-	if (opts && opts->report)
-		*opts->report = NULL;
+	if (ret)
+		return ret;
+	next.timeout_ms = how.timeout_ms ? (int)how.timeout_ms :
+					   KHO_UPDATE_TIMEOUT;
+	if (how.report)
+		*how.report = NULL;
 	if (!kho->service->ready || !kho_writable(kho))
-		ret = kho_fail(&err, -EROFS,
+		ret = kho_fail(err, -EROFS,
 			       "update: this program is not ready itself");
 	else if (__atomic_exchange_n(&kho->service->updating, true,
 				     __ATOMIC_ACQ_REL))
-		ret = kho_fail(&err, -EALREADY,
+		ret = kho_fail(err, -EALREADY,
 			       "update: another update is going on");
 	else {
-		ret = update(kho, &next, opts, &report, &err);
+		ret = update(kho, &next, &how, &report, err);
 		__atomic_store_n(&kho->service->updating, false,
 				 __ATOMIC_RELEASE);
 	}
-	if (ret && opts && opts->err)
-		*opts->err = err;
-	if (opts && opts->frozen_us)
-		*opts->frozen_us = next.frozen_us;
-	if (!ret && opts && opts->pid)
-		*opts->pid = next.pid;
-	if (opts && opts->report)
-		*opts->report = report;
+	if (how.frozen_us)
+		*how.frozen_us = next.frozen_us;
+	if (!ret && how.pid)
+		*how.pid = next.pid;
+	if (how.report)
+		*how.report = report;
 	else
 		kho_report_free(report);
 	return ret;

@@ -60,7 +60,8 @@ static int listen_on(const char *path)
 
 static void store(const char *name, int fd)
 {
-	int ret = fd < 0 ? -errno : kho_add_fd(kho, name, fd, KHO_FD_STORE);
+	int ret = fd < 0 ? -errno :
+			   kho_add_fd(kho, name, fd, KHO_FD_STORE, NULL);
 
 	if (ret) {
 		fprintf(stderr, "store %s: %s\n", name, strerror(-ret));
@@ -154,13 +155,13 @@ int main(int argc, char **argv)
 	uint32_t version = 0;
 	int listener;
 
-	if (argc < 2 || kho_attach(&kho, NULL))
+	if (argc < 2 || kho_attach(&kho, NULL, NULL))
 		return 1;
 	listener = kho_take_fd(kho, "listen");
 	if (listener < 0)
 		store("listen", listener = listen_on(argv[1]));
 	else
-		kho_add_fd(kho, "listen", listener, KHO_FD_STORE);
+		kho_add_fd(kho, "listen", listener, KHO_FD_STORE, NULL);
 	tally = kho_subtree(kho, "tally", NULL, &version);
 	if (!tally) {
 		tally = kho_alloc_preserve(kho, sizeof(*tally));
@@ -173,7 +174,7 @@ int main(int argc, char **argv)
 		abort();
 	if (argc > 2)
 		mishap(argv[2]);
-	if (kho_ready(kho))
+	if (kho_ready(kho, NULL))
 		return 1;
 	if (version != VERSION &&
 	    kho_replace_subtree(kho, "tally", &tally_component, 0, tally,

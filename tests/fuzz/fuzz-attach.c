@@ -59,7 +59,7 @@ static void use(struct kho *kho)
 	blob = kho_subtree(kho, "app", &size, NULL);
 	for (size_t i = 0; blob && i < size; i += 4096)
 		*(volatile char *)&blob[i];
-	if (kho_ready(kho))
+	if (kho_ready(kho, NULL))
 		abort();
 	for (int i = 0; i < 8; i++)
 		pages[i] = kho_alloc_preserve(kho, 4096ul << i);
@@ -76,14 +76,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	struct kho_error err;
-	struct kho_attach_opts opts = { .max_size = 8ul << 20, .err = &err };
+	struct kho_attach_opts opts = { .size = sizeof(opts),
+					.max_size = 8ul << 20 };
 	struct kho *kho;
 
 	if (fd < 0 || ftruncate(fd, MEMORY))
 		abort();
 	sparse_read(data, size, MEMORY, put, &fd);
 	fix_checksums(fd);
-	if (kho_attach_fd(&kho, fd, &opts) == 0) {
+	if (kho_attach_fd(&kho, fd, &opts, &err) == 0) {
 		use(kho);
 		kho_close(kho);
 	}

@@ -76,7 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	sparse_read(data, size, FILE_SIZE, put, &fd);
 	for (size_t i = 0; i < 3; i++) {
-		const struct kho_dump_opts opts = { .kind = kinds[i] };
+		const struct kho_dump_opts opts = { .size = sizeof(opts),
+						    .kind = kinds[i] };
 		struct kho_dump *core;
 		struct kho_error err;
 

@@ -51,7 +51,7 @@ static void use(const struct kho_manifest *manifest)
 	CHECK(again->n == manifest->n && !again->image == !manifest->image);
 	kho_manifest_free(again);
 	free(json);
-	CHECK(!kho_check_manifests(manifest, manifest, NULL, &report));
+	CHECK(!kho_check_manifests(manifest, manifest, NULL, &report, NULL));
 	CHECK(manifest->n || report->outcome == KHO_OUTCOME_INCOMPATIBLE);
 	kho_report_free(report);
 }

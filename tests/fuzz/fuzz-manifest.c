@@ -50,7 +50,7 @@ static void use(const struct kho_manifest *manifest)
 	CHECK(json);
 	read_back(manifest, json);
 	free(json);
-	CHECK(!kho_check_manifests(manifest, manifest, NULL, &report));
+	CHECK(!kho_check_manifests(manifest, manifest, NULL, &report, NULL));
 	json = kho_report_json(report);
 	CHECK(json);
 	free(json);

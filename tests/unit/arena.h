@@ -32,12 +32,12 @@ static inline struct kho *arena_attach(int fd, unsigned int page_shift,
 				       uint64_t max)
 {
 	struct kho_error err = { 0 };
-	struct kho_attach_opts opts = { .max_size = max,
-					.page_shift = page_shift,
-					.err = &err };
+	struct kho_attach_opts opts = { .size = sizeof(opts),
+					.max_size = max,
+					.page_shift = page_shift };
 	struct kho *kho;
 
-	if (kho_attach_fd(&kho, fd, &opts))
+	if (kho_attach_fd(&kho, fd, &opts, &err))
 		fail_msg("attach: %s", err.text);
 	return kho;
 }

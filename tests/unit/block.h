@@ -69,7 +69,7 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	f->version = version;
 	f->entry_size = entry_size;
 	attach(f);
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 	f->root = kho_alloc_preserve(f->kho, sizeof(*f->root));
 	assert_non_null(f->root);
 	f->root_phys = kho_phys(f->kho, f->root);
@@ -113,7 +113,7 @@ static inline void hand_over(struct fixture *f)
 	detach(f);
 	attach(f);
 	restore(f);
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 }
 
 static inline void discard(struct fixture *f)

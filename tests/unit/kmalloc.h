@@ -41,7 +41,7 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	f->page_shift = page_shift;
 	f->max = max;
 	attach(f);
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 	assert_int_equal(kho_kmem_create(f->kho, &f->kmem, NULL), 0);
 	f->phys = kho_kmem_phys(f->kmem);
 	assert_int_not_equal(f->phys, 0);
@@ -69,7 +69,7 @@ static inline void hand_over(struct fixture *f)
 	detach(f);
 	attach(f);
 	restore(f);
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 }
 
 static inline void discard(struct fixture *f)

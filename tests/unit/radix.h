@@ -38,7 +38,7 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	f->page_shift = page_shift;
 	f->max = max;
 	attach(f);
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 	assert_int_equal(kho_radix_create(f->kho, key_bits, &f->radix, NULL),
 			 0);
 	f->root = kho_radix_root(f->radix);
@@ -66,7 +66,7 @@ static inline void hand_over(struct fixture *f)
 	detach(f);
 	attach(f);
 	restore(f);
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 }
 
 static inline void discard(struct fixture *f)

@@ -28,7 +28,7 @@ int main(int argc, char **argv)
 		return 3;
 	if (!strcmp(mode, "never-attach"))
 		pause();
-	if (kho_attach(&kho, NULL))
+	if (kho_attach(&kho, NULL, NULL))
 		return 4;
 	number = kho_subtree(kho, "state", NULL, NULL);
 	if (!number)
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 		++*number; /* the arena is read-only: SIGSEGV */
 	if (!strcmp(mode, "never-ready"))
 		pause();
-	if (kho_ready(kho))
+	if (kho_ready(kho, NULL))
 		return 6;
 	++*number;
 	fd = kho_take_fd(kho, "out");

@@ -62,12 +62,12 @@ int __wrap_fallocate64(int fd, int mode, off_t offset, off_t len)
 
 static int try_attach(struct kho **kho, int fd, struct kho_report **report)
 {
-	struct kho_attach_opts opts = { .max_size = 64 * MIB,
-					.err = &why,
+	struct kho_attach_opts opts = { .size = sizeof(opts),
+					.max_size = 64 * MIB,
 					.report = report };
 
 	why.text[0] = '\0';
-	return kho_attach_fd(kho, fd, &opts);
+	return kho_attach_fd(kho, fd, &opts, &why);
 }
 
 static struct kho *attach(int fd)
@@ -90,7 +90,7 @@ static int make_arena(void)
 	assert_int_equal(kho_add_subtree(kho, "app", &app_component, 0, blob, 6,
 					 NULL),
 			 0);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	kho_close(kho);
 	return fd;
 }
@@ -152,8 +152,8 @@ static void survives(void **state)
 	assert_int_equal(version, 3);
 	assert_null(kho_subtree(kho, "other", NULL, NULL));
 	assert_int_equal(kho_remove_subtree(kho, "app", NULL), -EROFS);
-	assert_int_equal(kho_ready(kho), 0);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	assert_int_equal(kho_generation(kho), 1);
 	kho_close(kho);
 	close(fd);
@@ -179,7 +179,7 @@ static void tree_words(void **state)
 	      "state tree: read-only until kho_ready()");
 	WORDS(kho_free_unclaimed(kho, &why), -EROFS,
 	      "pages: read-only until kho_ready()");
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	folio = kho_alloc_folio(kho, 0);
 	WORDS(kho_add_subtree(kho, "app", app, 0, blob, 6, &why), -EEXIST,
 	      "subtree 'app': is there already");
@@ -219,7 +219,7 @@ static void tree_changes(void **state)
 
 	(void)state;
 	blob = kho_subtree(kho, "app", NULL, NULL);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	assert_int_equal(kho_add_subtree(kho, "app", &app_component, 0, blob, 6,
 					 NULL),
 			 -EEXIST);
@@ -274,7 +274,7 @@ static void tree_changes(void **state)
 				    "hello");
 		assert_int_equal(version, 2);
 	}
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	/* "app" was not retrieved: what it reaches must stay. */
 	assert_int_equal(kho_free_unclaimed(kho, NULL), -EBUSY);
 	assert_int_equal(kho_remove_subtree(kho, "app", NULL), 0);
@@ -458,15 +458,15 @@ static void last_sequence(void **state)
 					offsetof(struct kho_arena_slot, crc));
 	put_super(fd, &super);
 	kho = attach(fd);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	blob = kho_subtree(kho, "app", NULL, NULL);
 	assert_int_equal(kho_add_subtree(kho, "last", &app_component, 0, blob,
-					 6),
+					 6, NULL),
 			 0);
 	assert_int_equal(kho_add_subtree(kho, "more", &app_component, 0, blob,
-					 6),
+					 6, NULL),
 			 -EOVERFLOW);
-	assert_int_equal(kho_remove_subtree(kho, "last"), -EOVERFLOW);
+	assert_int_equal(kho_remove_subtree(kho, "last", NULL), -EOVERFLOW);
 	assert_null(kho_subtree(kho, "more", NULL, NULL));
 	kho_close(kho);
 	kho = attach(fd);
@@ -695,25 +695,76 @@ static void upfront_check_refuses(void **state)
 	close(fd);
 }
 
+/* Callers that were compiled with older and with newer headers. */
+static void sizes_of_options(void **state)
+{
+	static const struct {
+		size_t size, set; /* a byte that is set */
+		int code;
+		const char *words;
+	} cases[] = {
+		{ 0, 0, -EINVAL,
+		  "struct kho_attach_opts: its size is not set: .size = "
+		  "sizeof(struct kho_attach_opts)" },
+		{ 7, 0, -EINVAL, NULL },
+		{ sizeof(size_t), 0, 0, NULL },
+		{ offsetof(struct kho_attach_opts, report), 0, 0, NULL },
+		{ sizeof(struct kho_attach_opts), 0, 0, NULL },
+		/* not what lies behind the size that it has */
+		{ sizeof(struct kho_attach_opts),
+		  sizeof(struct kho_attach_opts), 0, NULL },
+		{ sizeof(struct kho_attach_opts) + 8, 0, 0, NULL },
+		{ sizeof(struct kho_attach_opts) + 8,
+		  sizeof(struct kho_attach_opts) + 7, -E2BIG,
+		  "library does not know: it is older than the headers of the "
+		  "program" },
+		{ sizeof(struct kho_attach_opts) + 8,
+		  sizeof(struct kho_attach_opts) + 8, 0, NULL },
+	};
+	struct {
+		struct kho_attach_opts opts;
+		char more[16];
+	} theirs;
+	struct kho *kho;
+	size_t i;
+	int fd;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fd = make_memfd();
+		memset(&theirs, 0, sizeof(theirs));
+		if (cases[i].set)
+			((char *)&theirs)[cases[i].set] = 1;
+		theirs.opts.size = cases[i].size;
+		assert_int_equal(kho_attach_fd(&kho, fd, &theirs.opts, &why),
+				 cases[i].code);
+		if (cases[i].words)
+			assert_non_null(strstr(why.text, cases[i].words));
+		if (!cases[i].code)
+			kho_close(kho);
+		close(fd);
+	}
+}
+
 static void bad_options(void **state)
 {
-	struct kho_attach_opts opts = { .err = &why };
+	struct kho_attach_opts opts = { .size = sizeof(opts) };
 	int fd = make_memfd();
 	struct kho *kho;
 
 	(void)state;
 	opts.page_shift = 13;
-	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts, &why), -EINVAL);
 	opts.page_shift = 0;
 	opts.max_size = UINT64_MAX;
-	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts, &why), -EINVAL);
 	opts.max_size = KHO_ARENA_SIZE_MAX + 1;
-	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts, &why), -EINVAL);
 	opts.max_size = 0;
 	opts.flags = 8;
-	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EINVAL);
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts, &why), -EINVAL);
 	opts.flags = KHO_ARENA_HUGE;
-	assert_int_equal(kho_attach_fd(&kho, fd, &opts), 0);
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts, &why), 0);
 	kho_close(kho);
 	close(fd);
 }
@@ -781,7 +832,7 @@ static void killed_while_growing(void **state)
 	assert_int_equal(ftruncate(fd, 32 * MIB), 0);
 	kho = attach(fd);
 	assert_int_equal(pages_info(kho).total << 12, 2 * MIB);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	while (kho_alloc_preserve(kho, 65536))
 		n++;
 	assert_int_equal(errno, ENOSPC);
@@ -813,7 +864,7 @@ static void largest(void **state)
 	arena_set_super_size(&super, size);
 	put_super(fd, &super);
 	kho = attach(fd);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	no_fallocate = true;
 	for (int i = 0; i < 2; i++) {
 		uint64_t *folio = kho_alloc_folio(kho, 18);
@@ -845,7 +896,7 @@ static void no_memory_to_grow(void **state)
 	size_t n = 0;
 
 	(void)state;
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	getrlimit(RLIMIT_FSIZE, &unlimited);
 	limit.rlim_max = unlimited.rlim_max;
 	setrlimit(RLIMIT_FSIZE, &limit);
@@ -878,7 +929,7 @@ static void memory_for_a_part(void **state)
 	void *folio;
 
 	(void)state;
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	/* The file is long enough from now on. */
 	folio = kho_alloc_folio(kho, 12);
 	assert_non_null(folio);
@@ -913,7 +964,7 @@ static void publish_forever(int fd, int out)
 	struct kho *kho = attach(fd);
 	uint64_t *blob = kho_subtree(kho, "number", NULL, NULL), *next;
 
-	if (kho_ready(kho))
+	if (kho_ready(kho, NULL))
 		_exit(1);
 	for (uint64_t n = blob ? *blob + 1 : 1;; n++, blob = next) {
 		int ret;
@@ -993,6 +1044,7 @@ int main(void)
 		cmocka_unit_test(every_byte),
 		cmocka_unit_test(one_at_a_time),
 		cmocka_unit_test(upfront_check_refuses),
+		cmocka_unit_test(sizes_of_options),
 		cmocka_unit_test(bad_options),
 		cmocka_unit_test(killed_while_making),
 		cmocka_unit_test(killed_while_growing),

@@ -214,7 +214,7 @@ static void only_what_is_ours(void **state)
 	restore(&f);
 	convert_ok(&f, 1);
 	refused(&f, -EROFS, convert(&f, 2), "read-only");
-	assert_int_equal(kho_ready(f.kho), 0);
+	assert_int_equal(kho_ready(f.kho, NULL), 0);
 	convert_ok(&f, 2);
 	check(&f, 2, 1);
 	discard(&f);

@@ -24,8 +24,8 @@ struct shared {
 
 static void child_attach(struct fixture *f)
 {
-	if (kho_attach_fd(&f->kho, f->fd, NULL) || try_restore(f) ||
-	    kho_ready(f->kho))
+	if (kho_attach_fd(&f->kho, f->fd, NULL, NULL) || try_restore(f) ||
+	    kho_ready(f->kho, NULL))
 		_exit(1);
 }
 
@@ -84,7 +84,7 @@ static void kill_recover(struct fixture *f, const struct shared *shared)
 	for (uint64_t i = 0; i < n; i++)
 		assert_true(
 			is_filled(kho_block_get(f->blocks, i), ENTRY_SIZE, i));
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 	assert_true(verify(f).version <= kho_version(f->kho, block()));
 	/* What was dropped, or half a copy. */
 	assert_true(kho_free_unclaimed(f->kho, NULL) <= 52);
@@ -286,7 +286,7 @@ static void restore_copy(const struct fixture *f, const struct kho_mem *mem)
 	for (uint64_t i = 0; i < KEPT; i++)
 		assert_true(is_filled(kho_block_get(next.blocks, i), ENTRY_SIZE,
 				      i));
-	assert_int_equal(kho_ready(next.kho), 0);
+	assert_int_equal(kho_ready(next.kho, NULL), 0);
 	assert_int_equal(append(&next, KEPT), KEPT);
 	assert_in_range(kho_free_unclaimed(next.kho, NULL), 0, 3);
 	assert_int_equal(pages_preserved(&next), f->pages + 3);

@@ -530,7 +530,7 @@ static void survives_handover(void **state)
 						  NULL),
 				 -EROFS);
 
-		assert_int_equal(kho_ready(f.kho), 0);
+		assert_int_equal(kho_ready(f.kho, NULL), 0);
 		assert_int_equal(append(&f, 3000), 3000);
 		assert_int_equal(kho_free_unclaimed(f.kho, NULL), 0);
 		hand_over(&f);

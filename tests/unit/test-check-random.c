@@ -212,6 +212,7 @@ static void random_question(struct question *q)
 	q->state = chance(50);
 	q->converts = chance(60);
 	q->n = random_state(q->used);
+	q->opts.size = sizeof(q->opts);
 	q->opts.allow_degraded = chance(50);
 	random_profile(&q->profile);
 	if (chance(40))
@@ -232,12 +233,12 @@ static struct kho_report *check(const struct question *q)
 	if (q->state)
 		assert_int_equal(kho_check_state(q->used, q->n, "state", writer,
 						 &q->to.manifest, &q->opts,
-						 &report),
+						 &report, NULL),
 				 0);
 	else
 		assert_int_equal(kho_check_manifests(&q->from.manifest,
 						     &q->to.manifest, &q->opts,
-						     &report),
+						     &report, NULL),
 				 0);
 	return report;
 }

@@ -259,7 +259,8 @@ static void manifests(void **state)
 		struct kho_manifest to =
 			program("new", cases[i].to, to_entries);
 
-		assert_int_equal(kho_check_manifests(&from, &to, NULL, &report),
+		assert_int_equal(kho_check_manifests(&from, &to, NULL, &report,
+						     NULL),
 				 0);
 		assert_string_equal(report->from, "/bin/old");
 		assert_string_equal(report->to, "new");
@@ -292,7 +293,7 @@ static void crowd(void **state)
 			desc->flags = KHO_COMPONENT_STRUCTURE;
 	}
 	assert_int_equal(kho_check_manifests(&manifest, &manifest, NULL,
-					     &report),
+					     &report, NULL),
 			 0);
 	assert_int_equal(report->n, 41);
 	assert_int_equal(report->outcome, KHO_OUTCOME_COMPATIBLE);
@@ -362,6 +363,7 @@ static void check_state_case(const struct state_case *c)
 	struct kho_manifest to = program("/srv/v3", c->to, entries);
 	struct asked asked = c->asked;
 	struct kho_check_opts opts = {
+		.size = sizeof(opts),
 		.allow_degraded = c->allow_degraded,
 		.profile = c->pin.version ? profile : NULL,
 		.ask = asked.expected ? ask : NULL,
@@ -388,7 +390,7 @@ static void check_state_case(const struct state_case *c)
 	}
 	assert_int_equal(kho_check_state(used, n, "state",
 					 writer.n ? &writer : NULL, &to, &opts,
-					 &report),
+					 &report, NULL),
 			 0);
 	assert_string_equal(report->from, "state");
 	assert_string_equal(report->to, "/srv/v3");
@@ -1028,8 +1030,9 @@ static void out_of_memory(void **state)
 
 		fail_in = n / 2;
 		ret = n % 2 ? kho_check_state(used, 2, "s", &self, &self, NULL,
-					      &report) :
-			      kho_check_manifests(&self, &self, NULL, &report);
+					      &report, NULL) :
+			      kho_check_manifests(&self, &self, NULL, &report,
+						  NULL);
 		fail_in = -1;
 		if (ret) {
 			assert_int_equal(ret, -ENOMEM);
@@ -1072,14 +1075,17 @@ static void refusals(void **state)
 	static const struct kho_component_desc descs[MAX] = {
 		{ .name = "a", .write = V(1, 1), .read = V(1, 1), OPT },
 	};
-	struct kho_check_opts opts = { .ask = refuse_wordless };
+	struct kho_check_opts opts = { .size = sizeof(opts),
+				       .ask = refuse_wordless };
 	struct kho_manifest_entry entries[MAX];
 	struct kho_manifest self = program("a", descs, entries);
 	struct kho_report *report;
 	size_t i, length;
 
 	(void)state;
-	assert_int_equal(kho_check_manifests(&self, &self, &opts, &report), 0);
+	assert_int_equal(kho_check_manifests(&self, &self, &opts, &report,
+					     NULL),
+			 0);
 	assert_outcome(report, KHO_OUTCOME_INCOMPATIBLE);
 	assert_int_equal(report->findings[0].verdict, KHO_INCOMPATIBLE);
 	assert_int_equal(report->findings[0].version, 0);
@@ -1088,7 +1094,9 @@ static void refusals(void **state)
 
 	opts.ask = refuse_at_length;
 	opts.allow_degraded = true;
-	assert_int_equal(kho_check_manifests(&self, &self, &opts, &report), 0);
+	assert_int_equal(kho_check_manifests(&self, &self, &opts, &report,
+					     NULL),
+			 0);
 	assert_outcome(report, KHO_OUTCOME_DEGRADED);
 	length = strlen(report->findings[0].reason);
 	assert_int_equal(length, KHO_ERROR_SIZE - 1);
@@ -1134,7 +1142,7 @@ static void many_owners(void **state)
 				    &used[i].composite, NULL);
 	}
 	assert_int_equal(kho_check_state(used, 100, "from", NULL, &to, NULL,
-					 &report),
+					 &report, NULL),
 			 0);
 	assert_int_equal(report->n, 2);
 	assert_int_equal(strlen(report->findings[0].needed_by), 63 + 5);
@@ -1164,7 +1172,8 @@ static void long_names(void **state)
 
 	(void)state;
 	memset(target + 1, 'n', 255);
-	assert_int_equal(kho_check_manifests(&from, &to, NULL, &report), 0);
+	assert_int_equal(kho_check_manifests(&from, &to, NULL, &report, NULL),
+			 0);
 	strcat(target, " writes abcdefghijklmnopqrstuvw");
 	assert_memory_equal(report->findings[0].reason, target + 1,
 			    strlen(target + 1));
@@ -1186,13 +1195,15 @@ static struct kho_report *example(bool allow_degraded, uint32_t table)
 		{ .name = "app", .read = V(1, 10) },
 		{ .name = "table", .read = V(table, table) },
 	};
-	const struct kho_check_opts opts = { .allow_degraded = allow_degraded };
+	const struct kho_check_opts opts = { .size = sizeof(opts),
+					     .allow_degraded = allow_degraded };
 	struct kho_manifest_entry from_entries[MAX], to_entries[MAX];
 	struct kho_manifest from = program("./v1", from_desc, from_entries);
 	struct kho_manifest to = program("./v3", to_desc, to_entries);
 	struct kho_report *report;
 
-	assert_int_equal(kho_check_manifests(&from, &to, &opts, &report), 0);
+	assert_int_equal(kho_check_manifests(&from, &to, &opts, &report, NULL),
+			 0);
 	return report;
 }
 

@@ -363,10 +363,14 @@ static void refused(void **state)
 
 static void raw(void **state)
 {
-	const struct kho_dump_opts based = { .base = 0x80000000 };
-	const struct kho_dump_opts bad = { .base = UINT64_MAX - 10 };
-	const struct kho_dump_opts odd = { .page_shift = 13 };
-	const struct kho_dump_opts elf = { .kind = KHO_DUMP_ELF };
+	const struct kho_dump_opts based = { .size = sizeof(based),
+					     .base = 0x80000000 };
+	const struct kho_dump_opts bad = { .size = sizeof(bad),
+					   .base = UINT64_MAX - 10 };
+	const struct kho_dump_opts odd = { .size = sizeof(odd),
+					   .page_shift = 13 };
+	const struct kho_dump_opts elf = { .size = sizeof(elf),
+					   .kind = KHO_DUMP_ELF };
 	int fd = memfd_create("raw", MFD_CLOEXEC);
 	struct kho_dump_info info;
 	struct kho_dump *core;
@@ -398,7 +402,8 @@ static void raw(void **state)
 /* What has no physical address is not there: vmalloc, modules. */
 static void kcore(void **state)
 {
-	const struct kho_dump_opts opts = { .kind = KHO_DUMP_KCORE };
+	const struct kho_dump_opts opts = { .size = sizeof(opts),
+					    .kind = KHO_DUMP_KCORE };
 	struct file *file = file_new(EM_X86_64);
 	struct kho_dump_info info;
 	struct kho_dump *core;
@@ -656,7 +661,8 @@ static void tries_page_sizes(void **state)
 		struct guest g = guest_new(shifts[i], 20);
 		struct kho_dump_root roots[KHO_DUMP_ROOTS];
 		int fd = memfd_create("raw", MFD_CLOEXEC);
-		const struct kho_dump_opts opts = { .base = GUEST_BASE };
+		const struct kho_dump_opts opts = { .size = sizeof(opts),
+						    .base = GUEST_BASE };
 		struct kho_dump *core;
 		size_t n;
 
@@ -676,7 +682,8 @@ static void tries_page_sizes(void **state)
 /* A sparse image of a petabyte takes no longer than what is in it. */
 static void sparse(void **state)
 {
-	const struct kho_dump_opts opts = { .base = GUEST_BASE };
+	const struct kho_dump_opts opts = { .size = sizeof(opts),
+					    .base = GUEST_BASE };
 	int fd = memfd_create("raw", MFD_CLOEXEC);
 	struct guest g = guest_new(12, 20);
 	struct kho_dump_root roots[KHO_DUMP_ROOTS];

@@ -224,11 +224,11 @@ static int make_arena(unsigned int page_shift, size_t used, bool behind,
 	for (size_t i = 0; i < 65; i++)
 		if (pieces[i] != blob)
 			kho_free_pages(kho, pieces[i], pages);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	kho_close(kho);
 	/* Whoever attaches makes holes of all that is free. */
 	kho = arena_attach(fd, 0, 4096 * MIB);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	kho_close(kho);
 	return fd;
 }
@@ -244,7 +244,7 @@ static void check_arena(int fd, size_t used, bool touched)
 	for (size_t i = 0; i < size; i += 4096)
 		assert_memory_equal(blob + i, touched ? &i : &zero, sizeof(i));
 	/* It can grow, like any other. */
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	assert_non_null(kho_alloc_preserve(kho, 64 * MIB));
 	kho_close(kho);
 }
@@ -344,10 +344,10 @@ static int make_random(void)
 		if (rnd() % 32 == 0)
 			assert_int_equal(kho_preserve_folio(kho, folios[i]), 0);
 	}
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	kho_close(kho);
 	kho = arena_attach(fd, 0, 4096 * MIB);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	kho_close(kho);
 	return fd;
 }
@@ -431,42 +431,43 @@ static void thaw(struct kho *kho, void *arg)
 /* Whoever attaches to the session itself has to know how. */
 static void successors(struct kho *kho, int session)
 {
-	struct kho_suspend_opts how = { .err = &why };
+	struct kho_suspend_opts how = { .size = sizeof(how) };
 	struct kho_manifest *manifest;
 	size_t i = 0;
 
 	assert_int_equal(kho_manifest_self(&manifest), 0);
 	how.to = manifest;
-	assert_int_equal(kho_suspend(kho, session, 0, &how), -ENOTTY);
+	assert_int_equal(kho_suspend(kho, session, 0, &how, &why), -ENOTTY);
 	while (strcmp(manifest->entries[i].desc.name, "fdnames") != 0)
 		i++;
 	manifest->entries[i].desc.read = (struct kho_range){ 2, 2 };
-	assert_int_equal(kho_suspend(kho, session, 0, &how), -EPROTONOSUPPORT);
+	assert_int_equal(kho_suspend(kho, session, 0, &how, &why),
+			 -EPROTONOSUPPORT);
 	assert_non_null(strstr(why.text, "fdnames"));
 	how.custodian = true;
-	assert_int_equal(kho_suspend(kho, session, 0, &how), -ENOTTY);
+	assert_int_equal(kho_suspend(kho, session, 0, &how, &why), -ENOTTY);
 	kho_manifest_free(manifest);
 }
 
 static void no_session(void **state)
 {
-	const struct kho_attach_opts opts = { .max_size = 64 * MIB,
+	const struct kho_attach_opts opts = { .size = sizeof(opts),
+					      .max_size = 64 * MIB,
 					      .freeze = freeze,
-					      .unfreeze = thaw,
-					      .err = &why };
-	const struct kho_suspend_opts how = { .err = &why };
+					      .unfreeze = thaw };
+	const struct kho_suspend_opts how = { .size = sizeof(how) };
 	struct kho_named_file *files, file = { .name = "x", .fd = 0 };
 	int fd = make_memfd(), other = make_memfd();
 	struct kho *kho;
 	size_t n;
 
 	(void)state;
-	assert_int_equal(kho_attach_fd(&kho, fd, &opts), 0);
-	assert_int_equal(kho_suspend(kho, other, 0, &how), -EROFS);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts, &why), 0);
+	assert_int_equal(kho_suspend(kho, other, 0, &how, &why), -EROFS);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	freezes = thaws = 0;
-	assert_int_equal(kho_suspend(kho, other, 0, &how), -ENOTTY);
-	assert_int_equal(kho_suspend(kho, -1, 0, &how), -EBADF);
+	assert_int_equal(kho_suspend(kho, other, 0, &how, &why), -ENOTTY);
+	assert_int_equal(kho_suspend(kho, -1, 0, &how, &why), -EBADF);
 	assert_int_equal(freezes, 2);
 	assert_int_equal(thaws, 2);
 	assert_non_null(kho_alloc_preserve(kho, 4 * MIB));
@@ -474,8 +475,9 @@ static void no_session(void **state)
 	assert_int_equal(thaws, 2);
 	successors(kho, other);
 	kho_close(kho);
-	assert_int_equal(kho_attach_session(&kho, other, 0, &opts), -ENOTTY);
-	assert_int_equal(kho_attach_session(&kho, -1, 0, &opts), -EBADF);
+	assert_int_equal(kho_attach_session(&kho, other, 0, &opts, &why),
+			 -ENOTTY);
+	assert_int_equal(kho_attach_session(&kho, -1, 0, &opts, &why), -EBADF);
 	assert_int_equal(kho_fdnames_load(other, 0, &files, &n, &why), -ENOTTY);
 	assert_int_equal(kho_fdnames_save(other, 0, &file, 1, &why), -ENOTTY);
 	assert_int_equal(kho_session_finish(other, &why), -ENOTTY);

@@ -126,13 +126,14 @@ static void the_programs_own(void **state)
 static void arenas(void **state)
 {
 	struct kho_error err = { 0 };
-	struct kho_attach_opts opts = { .max_size = 256ul << 20, .err = &err };
+	struct kho_attach_opts opts = { .size = sizeof(opts),
+					.max_size = 256ul << 20 };
 	int fd = make_memfd(), copy;
 	struct kho *kho;
 	void *folio;
 
 	(void)state;
-	assert_int_equal(kho_attach_fd(&kho, fd, &opts), -EFBIG);
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts, &err), -EFBIG);
 	assert_non_null(strstr(err.text, "raise ulimit -f"));
 	set_limit(4ul << 20);
 	kho = arena_attach(fd, 0, 256ul << 20);

@@ -82,13 +82,20 @@ static void app(struct program *program, uint32_t write_min, uint32_t write_max,
 	    range(read_min, read_max));
 }
 
+static struct kho_fleet *new_fleet(const struct kho_check_opts *opts)
+{
+	struct kho_fleet *fleet;
+
+	assert_int_equal(kho_fleet_create(opts, &fleet, NULL), 0);
+	return fleet;
+}
+
 static struct kho_fleet *fleet_of(struct program *programs, size_t n,
 				  const struct kho_check_opts *opts)
 {
-	struct kho_fleet *fleet = kho_fleet_create(opts);
+	struct kho_fleet *fleet = new_fleet(opts);
 	size_t i;
 
-	assert_non_null(fleet);
 	for (i = 0; i < n; i++)
 		assert_int_equal(kho_fleet_add(fleet, &programs[i].manifest,
 					       NULL),
@@ -101,11 +108,10 @@ static struct kho_fleet *fleet_of(struct program *programs, size_t n,
 static void classes(void **state)
 {
 	struct program programs[4];
-	struct kho_fleet *fleet = kho_fleet_create(NULL);
+	struct kho_fleet *fleet = new_fleet(NULL);
 	size_t class, i;
 
 	(void)state;
-	assert_non_null(fleet);
 	assert_int_equal(kho_fleet_classes(fleet), 0);
 	for (i = 0; i < 4; i++) {
 		init(&programs[i], "app");
@@ -136,7 +142,7 @@ static void descriptors(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(struct kho_component_desc); i++) {
-		struct kho_fleet *fleet = kho_fleet_create(NULL);
+		struct kho_fleet *fleet = new_fleet(NULL);
 
 		app(&first, 1, 1, 1, 1);
 		app(&second, 1, 1, 1, 1);
@@ -160,9 +166,9 @@ static void out_of_memory(void **state)
 
 	(void)state;
 	fail_in = 0;
-	assert_null(kho_fleet_create(NULL));
+	assert_int_equal(kho_fleet_create(NULL, &fleet, NULL), -ENOMEM);
 	fail_in = -1;
-	fleet = kho_fleet_create(NULL);
+	fleet = new_fleet(NULL);
 	for (i = 0; i < 64; i++) {
 		init(&programs[i], "app");
 		add(&programs[i], "app", range(1, (uint32_t)i + 1),
@@ -258,7 +264,8 @@ static void chains(void **state)
 /* Of two that are as short, the one that loses less. */
 static void fewest_degraded(void **state)
 {
-	struct kho_check_opts opts = { .allow_degraded = true };
+	struct kho_check_opts opts = { .size = sizeof(opts),
+				       .allow_degraded = true };
 	struct program p[4];
 	struct kho_fleet *fleet;
 	size_t i;
@@ -477,7 +484,7 @@ static void ask_reports(struct world *w)
 								       from),
 						    kho_fleet_manifest(w->fleet,
 								       to),
-						    &w->opts, &report),
+						    &w->opts, &report, NULL),
 				0);
 			answer->outcome = report->outcome;
 			answer->older = false;
@@ -511,6 +518,7 @@ static void random_world(struct world *w)
 	for (i = 0; i < n; i++)
 		random_program(&w->programs[i], n_names, versions,
 			       releases ? (uint32_t)i + 1 : 0);
+	w->opts.size = sizeof(w->opts);
 	w->opts.allow_degraded = below(2);
 	w->opts.profile = below(3) ? NULL : random_profile();
 	w->fleet = fleet_of(w->programs, n, &w->opts);
@@ -577,11 +585,11 @@ static void bundles(void **state)
 	struct kho_manifest *manifests[3];
 	struct kho_component_desc *kho;
 	struct program program;
-	struct world w = { .n = 3 };
+	struct world w = { .n = 3, .opts.size = sizeof(w.opts) };
 	size_t i, j;
 
 	(void)state;
-	w.fleet = kho_fleet_create(NULL);
+	w.fleet = new_fleet(NULL);
 	for (i = 0; i < 3; i++) {
 		init(&program, "kho");
 		if (i)

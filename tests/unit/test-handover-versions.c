@@ -135,8 +135,8 @@ static int freeze(struct kho *kho, const struct kho_report *negotiated,
 static void go_on(struct program *p, const char *path, const char *const *way)
 {
 	const char *argv[16] = { "successor", path };
-	struct kho_update_opts opts = { .argv = (char **)(uintptr_t)argv,
-					.err = &p->err };
+	struct kho_update_opts opts = { .size = sizeof(opts),
+					.argv = (char **)(uintptr_t)argv };
 	static struct kho_profile *old;
 	uint64_t more = ENTRIES;
 	int code;
@@ -152,7 +152,7 @@ static void go_on(struct program *p, const char *path, const char *const *way)
 			argv[i + 2] = way[i];
 		opts.profile = strcmp(way[1], "old") ? NULL : old;
 		p->refuse = !strcmp(way[0], "refuse");
-		code = kho_update(p->kho, "/proc/self/exe", &opts);
+		code = kho_update(p->kho, "/proc/self/exe", &opts, &p->err);
 		if (!code)
 			_exit(0);
 		report(p, path, code);
@@ -168,12 +168,12 @@ static void go_on(struct program *p, const char *path, const char *const *way)
 static void successor(const char *const *argv)
 {
 	struct program p = { 0 };
-	struct kho_attach_opts opts = { .freeze = freeze,
-					.arg = &p,
-					.err = &p.err };
+	struct kho_attach_opts opts = { .size = sizeof(opts),
+					.freeze = freeze,
+					.arg = &p };
 	struct kho_error none = { 0 };
 
-	must(!kho_attach(&p.kho, &opts));
+	must(!kho_attach(&p.kho, &opts, &p.err));
 	p.state = kho_subtree(p.kho, "state", NULL, NULL);
 	must(p.state);
 	must(!kho_block_restore(p.kho, 8, &p.state->root, &p.blocks, &p.err));
@@ -183,7 +183,7 @@ static void successor(const char *const *argv)
 	report(&p, argv[1], 0);
 	if (!strcmp(argv[2], "fail"))
 		_exit(3);
-	must(!kho_ready(p.kho));
+	must(!kho_ready(p.kho, NULL));
 	go_on(&p, argv[1], argv + 4);
 	report(&p, argv[1], 1);
 	_exit(0);
@@ -232,7 +232,7 @@ static void run_through(struct run *run, const char *const *way)
 			.kho = arena_attach(make_memfd(), 0, 1 << 26),
 		};
 
-		must(!kho_ready(p.kho));
+		must(!kho_ready(p.kho, NULL));
 		fill(&p);
 		go_on(&p, path, way);
 		report(&p, path, 1);

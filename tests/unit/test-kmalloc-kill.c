@@ -67,9 +67,9 @@ static void kill_child(void *fixture, void *arg)
 	struct worker w[KILL_THREADS];
 	pthread_t thread;
 
-	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
+	if (kho_attach_fd(&f->kho, f->fd, NULL, NULL) ||
 	    kho_kmem_restore(f->kho, shared->phys, &f->kmem, NULL) ||
-	    kho_ready(f->kho))
+	    kho_ready(f->kho, NULL))
 		abort();
 	for (int t = 0; t < KILL_THREADS; t++) {
 		w[t] = (struct worker){ f, shared,
@@ -119,7 +119,7 @@ static void kill_recover(struct fixture *f, struct shared *shared)
 		for (int j = 0; j < 3; j++)
 			assert_int_equal(object[j], (uintptr_t)slot);
 	}
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 	swept = kho_kmem_sweep(f->kmem, kill_reaches, &reached);
 	assert_true(swept >= 0 && swept <= KILL_THREADS);
 	assert_int_equal(count(f), linked);
@@ -154,9 +154,9 @@ static void step_child(void *fixture)
 	struct fixture *f = fixture;
 	void *object[70];
 
-	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
+	if (kho_attach_fd(&f->kho, f->fd, NULL, NULL) ||
 	    kho_kmem_restore(f->kho, f->phys, &f->kmem, NULL) ||
-	    kho_ready(f->kho))
+	    kho_ready(f->kho, NULL))
 		_exit(1);
 	step_begin();
 	stepping = true;

@@ -234,7 +234,7 @@ static void survives_handover(void **state)
 		assert_int_equal(kho_kmem_destroy(f.kmem), -EROFS);
 		assert_int_equal(kho_kmem_create(f.kho, &f.kmem, NULL), -EROFS);
 
-		assert_int_equal(kho_ready(f.kho), 0);
+		assert_int_equal(kho_ready(f.kho, NULL), 0);
 		assert_int_equal(count(&f), 3000);
 		swept = kho_kmem_sweep(f.kmem, is_kept, NULL);
 		assert_int_equal(swept, 1000);
@@ -598,7 +598,7 @@ static void model_hand_over(struct model *m)
 		attach(&m->f);
 		restore(&m->f);
 	}
-	assert_int_equal(kho_ready(m->f.kho), 0);
+	assert_int_equal(kho_ready(m->f.kho, NULL), 0);
 	assert_int_equal(kho_free_unclaimed(m->f.kho, NULL), 0);
 	m->handovers++;
 }

@@ -183,7 +183,7 @@ static void unpreserved_is_gone(void **state)
 	assert_string_equal(kept, "kept");
 	assert_null(kho_restore_folio(kho, phys));
 	assert_int_equal(errno, EBUSY);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	assert_int_equal(kho_generation(kho), 1);
 	fstat(fd, &st);
 	assert_true((uint64_t)st.st_blocks * 512 <= 4 * MIB);
@@ -204,7 +204,7 @@ static void free_unclaimed(void **state)
 		assert_non_null(kho_alloc_preserve(kho, 8192));
 	kho = reattach(kho, fd, 64 * MIB);
 	assert_non_null(kho_restore_folio(kho, keep));
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	assert_int_equal(pages_info(kho).unclaimed, 200);
 	assert_int_equal(kho_free_unclaimed(kho, NULL), 200);
 	assert_int_equal(kho_free_unclaimed(kho, NULL), 0);
@@ -238,7 +238,7 @@ static void ranges_are_restored_as_given(void **state)
 	assert_int_equal(errno, EBUSY);
 	for (int i = 0; i < 12; i++)
 		assert_int_equal(pages[i * 4096], i + 1);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	assert_int_equal(kho_unpreserve_pages(kho, pages, 12), 0);
 	assert_int_equal(kho_free_pages(kho, pages, 12), 0);
 	kho_close(kho);
@@ -369,7 +369,7 @@ static void model(void **state)
 			}
 			assert_int_equal(pages_info(kho).unclaimed, 0);
 			assert_int_equal(pages_info(kho).preserved, pages + 1);
-			assert_int_equal(kho_ready(kho), 0);
+			assert_int_equal(kho_ready(kho, NULL), 0);
 		}
 	}
 	assert_true(handovers > 10);

@@ -91,9 +91,9 @@ static void kill_child(void *fixture, void *arg)
 	struct worker w[KILL_THREADS];
 	pthread_t thread;
 
-	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
+	if (kho_attach_fd(&f->kho, f->fd, NULL, NULL) ||
 	    kho_radix_restore(f->kho, f->root, f->key_bits, &f->radix, NULL) ||
-	    kho_ready(f->kho))
+	    kho_ready(f->kho, NULL))
 		abort();
 	for (unsigned int t = 0; t < KILL_THREADS; t++) {
 		w[t] = (struct worker){ f, &shared->log[t], t,
@@ -133,7 +133,7 @@ static void kill_recover(struct fixture *f, struct shared *shared,
 		log->busy = false;
 	}
 	assert_int_equal(kho_radix_count(f->radix), keys);
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 	/* Pages that were not linked yet, or not any more. */
 	assert_in_range(kho_free_unclaimed(f->kho, NULL), 0,
 			KILL_THREADS * (64 + LEVELS_MAX));
@@ -173,9 +173,9 @@ static void step_child(void *fixture)
 {
 	struct fixture *f = fixture;
 
-	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
+	if (kho_attach_fd(&f->kho, f->fd, NULL, NULL) ||
 	    kho_radix_restore(f->kho, f->root, f->key_bits, &f->radix, NULL) ||
-	    kho_ready(f->kho))
+	    kho_ready(f->kho, NULL))
 		_exit(1);
 	step_begin();
 	stepping = true;

@@ -635,7 +635,7 @@ static void survives_handover(void **state)
 				 -EBUSY);
 		assert_non_null(strstr(f.err.text, "claimed before"));
 
-		assert_int_equal(kho_ready(f.kho), 0);
+		assert_int_equal(kho_ready(f.kho, NULL), 0);
 		assert_int_equal(kho_free_unclaimed(f.kho, NULL), 0);
 		assert_int_equal(kho_radix_stats(f.radix, &after), 0);
 		assert_memory_equal(&before, &after, sizeof(before));
@@ -907,7 +907,7 @@ static void model_hand_over(struct model *m)
 		attach(&m->f);
 		restore(&m->f);
 	}
-	assert_int_equal(kho_ready(m->f.kho), 0);
+	assert_int_equal(kho_ready(m->f.kho, NULL), 0);
 }
 
 /* Take all memory but @room pages. */

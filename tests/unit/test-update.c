@@ -78,28 +78,29 @@ static void old_program(const char *path, const char *mode, int refuse, int out,
 	char name[] = "successor";
 	char *argv[] = { name, (char *)(uintptr_t)mode, NULL };
 	struct old old = { .number = NULL, .refuse = refuse };
-	struct kho_attach_opts attach = { .freeze = freeze,
+	struct kho_attach_opts attach = { .size = sizeof(attach),
+					  .freeze = freeze,
 					  .unfreeze = unfreeze,
 					  .arg = &old };
 	struct result result = { 0 };
-	struct kho_update_opts opts = { .argv = argv,
-					.err = &result.err,
+	struct kho_update_opts opts = { .size = sizeof(opts),
+					.argv = argv,
 					.timeout_ms = 500 };
 
-	if (kho_attach(&old.kho, &attach))
+	if (kho_attach(&old.kho, &attach, NULL))
 		_exit(1);
 	old.number = kho_alloc_preserve(old.kho, 8);
 	*old.number = 41;
 	if (kho_add_subtree(old.kho, "state", &state_component, 0, old.number,
 			    8, NULL) ||
-	    kho_add_fd(old.kho, "out", out, 0))
+	    kho_add_fd(old.kho, "out", out, 0, NULL))
 		_exit(1);
 	for (int i = 0; i < MANY; i++)
-		if (kho_add_fd(old.kho, "many", dup(0), 0))
+		if (kho_add_fd(old.kho, "many", dup(0), 0, NULL))
 			_exit(1);
-	if (kho_ready(old.kho))
+	if (kho_ready(old.kho, NULL))
 		_exit(1);
-	result.code = kho_update(old.kho, path, &opts);
+	result.code = kho_update(old.kho, path, &opts, &result.err);
 	result.frozen = old.frozen;
 	result.unfrozen = old.unfrozen;
 	if (result.code)
@@ -226,12 +227,12 @@ static void bad_successors(void **state)
 static void needs_to_be_ready(void **state)
 {
 	struct kho_error err;
-	struct kho_update_opts opts = { .err = &err };
+	struct kho_update_opts opts = { .size = sizeof(opts) };
 	struct kho *kho;
 
 	(void)state;
-	assert_int_equal(kho_attach(&kho, NULL), 0);
-	assert_int_equal(kho_update(kho, successor_path, &opts), -EROFS);
+	assert_int_equal(kho_attach(&kho, NULL, NULL), 0);
+	assert_int_equal(kho_update(kho, successor_path, &opts, &err), -EROFS);
 	assert_int_equal(kho_poll_fd(kho), -ENOENT);
 	assert_int_equal(kho_poll(kho, 0), 0);
 	kho_close(kho);
@@ -242,14 +243,14 @@ static void fds(void **state)
 	struct kho *kho;
 
 	(void)state;
-	assert_int_equal(kho_attach(&kho, NULL), 0);
-	assert_int_equal(kho_add_fd(kho, "a", 0, 0), 0);
-	assert_int_equal(kho_add_fd(kho, "b", 0, 0), -EEXIST);
-	assert_int_equal(kho_add_fd(kho, "a", 999, 0), -EBADF);
-	assert_int_equal(kho_add_fd(kho, "", 1, 0), -EINVAL);
-	assert_int_equal(kho_add_fd(kho, "a b", 1, 0), -EINVAL);
-	assert_int_equal(kho_add_fd(kho, "kho-arena", 1, 0), -EINVAL);
-	assert_int_equal(kho_add_fd(kho, "a", 1, 2), -EINVAL);
+	assert_int_equal(kho_attach(&kho, NULL, NULL), 0);
+	assert_int_equal(kho_add_fd(kho, "a", 0, 0, NULL), 0);
+	assert_int_equal(kho_add_fd(kho, "b", 0, 0, NULL), -EEXIST);
+	assert_int_equal(kho_add_fd(kho, "a", 999, 0, NULL), -EBADF);
+	assert_int_equal(kho_add_fd(kho, "", 1, 0, NULL), -EINVAL);
+	assert_int_equal(kho_add_fd(kho, "a b", 1, 0, NULL), -EINVAL);
+	assert_int_equal(kho_add_fd(kho, "kho-arena", 1, 0, NULL), -EINVAL);
+	assert_int_equal(kho_add_fd(kho, "a", 1, 2, NULL), -EINVAL);
 	assert_int_equal(kho_remove_fd(kho, 1), -ENOENT);
 	assert_int_equal(kho_remove_fd(kho, 0), 0);
 	assert_int_equal(kho_take_fd(kho, "a"), -ENOENT);
@@ -260,22 +261,22 @@ static void fds(void **state)
 static void environment(void **state)
 {
 	struct kho_error err;
-	struct kho_attach_opts opts = { .err = &err };
+	struct kho_attach_opts opts = { .size = sizeof(opts) };
 	struct kho *kho;
 	char pid[16];
 
 	(void)state;
 	setenv("KHO_UPDATE_FD", "x", 1);
-	assert_int_equal(kho_attach(&kho, &opts), -EINVAL);
+	assert_int_equal(kho_attach(&kho, &opts, &err), -EINVAL);
 	setenv("KHO_UPDATE_FD", "987", 1);
-	assert_int_equal(kho_attach(&kho, &opts), -EINVAL);
+	assert_int_equal(kho_attach(&kho, &opts, &err), -EINVAL);
 	unsetenv("KHO_UPDATE_FD");
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	setenv("LISTEN_PID", pid, 1);
 	setenv("LISTEN_FDS", "-1", 1);
-	assert_int_equal(kho_attach(&kho, &opts), -EINVAL);
+	assert_int_equal(kho_attach(&kho, &opts, &err), -EINVAL);
 	setenv("LISTEN_PID", "1", 1);
-	assert_int_equal(kho_attach(&kho, &opts), 0);
+	assert_int_equal(kho_attach(&kho, &opts, &err), 0);
 	kho_close(kho);
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");

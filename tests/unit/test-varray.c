@@ -101,7 +101,7 @@ static void refusals(void **state)
 	array = restore_array(&f, 0);
 	fails(&f, -EROFS, kho_varray_resize(array, 1, &f.err));
 	assert_int_equal(kho_varray_destroy(array), -EROFS);
-	assert_int_equal(kho_ready(f.kho), 0);
+	assert_int_equal(kho_ready(f.kho, NULL), 0);
 	assert_int_equal(kho_varray_destroy(array), 0);
 	assert_int_equal(pages_info(f.kho).preserved, f.pages);
 	discard(&f);
@@ -199,7 +199,7 @@ static void model(void **state)
 			if (!again)
 				kho_varray_close(array);
 		}
-		assert_int_equal(kho_ready(f.kho), 0);
+		assert_int_equal(kho_ready(f.kho, NULL), 0);
 		for (uint64_t i = 0; i < valid; i++) {
 			e = kho_varray_at(array, i);
 			assert_int_equal(e->a, i);

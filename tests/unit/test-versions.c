@@ -67,13 +67,13 @@ static int try_attach(int fd, unsigned int flags, struct kho **kho,
 		      struct kho_report **report)
 {
 	struct kho_attach_opts opts = {
+		.size = sizeof(opts),
 		.max_size = 64 * MIB,
 		.flags = flags,
-		.err = &err,
 		.report = report,
 	};
 
-	return kho_attach_fd(kho, fd, &opts);
+	return kho_attach_fd(kho, fd, &opts, &err);
 }
 
 static struct kho_state *read_state(int fd)
@@ -175,7 +175,7 @@ static void bad_versions(void **state)
 					 NULL),
 			 -ERANGE);
 	assert_compatible(fd, "u", "users-v3;bits-v3;table-v2");
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	kho_close(kho);
 
 	/* Not yet ours. */
@@ -194,7 +194,7 @@ static void learned_from_the_state(void **state)
 	(void)state;
 	assert_int_equal(kho_set_version(kho, &bits_component, 2, NULL), 0);
 	add(kho, "u", &users_component, 3);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	kho_close(kho);
 
 	assert_int_equal(try_attach(fd, 0, &kho, NULL), 0);
@@ -202,7 +202,7 @@ static void learned_from_the_state(void **state)
 	assert_int_equal(kho_version(kho, &users_component), 3);
 	/* What is not in the state is written in the best version. */
 	assert_int_equal(kho_version(kho, &photos_component), 1);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	assert_compatible(fd, "u", "users-v3;bits-v2;table-v2");
 	kho_close(kho);
 	close(fd);
@@ -213,11 +213,12 @@ static void no_memory(void **state)
 {
 	int fd = make_memfd();
 	struct kho *kho;
-	struct kho_attach_opts opts = { .max_size = 2 * MIB, .err = &err };
+	struct kho_attach_opts opts = { .size = sizeof(opts),
+					.max_size = 2 * MIB };
 	void *page, *last = NULL;
 
 	(void)state;
-	assert_int_equal(kho_attach_fd(&kho, fd, &opts), 0);
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts, &err), 0);
 	add(kho, "u", &users_component, 0);
 	while ((page = kho_alloc_preserve(kho, 1)))
 		last = page;
@@ -236,14 +237,15 @@ static void no_memory(void **state)
 /* A subtree that there was no memory for has let nothing be written. */
 static void no_memory_to_publish(void **state)
 {
-	struct kho_attach_opts opts = { .max_size = 2 * MIB, .err = &err };
+	struct kho_attach_opts opts = { .size = sizeof(opts),
+					.max_size = 2 * MIB };
 	int fd = make_memfd();
 	struct kho *kho;
 	void *page, *blob;
 	size_t n;
 
 	(void)state;
-	assert_int_equal(kho_attach_fd(&kho, fd, &opts), 0);
+	assert_int_equal(kho_attach_fd(&kho, fd, &opts, &err), 0);
 	add(kho, "t", &table_component, 1);
 	blob = kho_alloc_preserve(kho, 1);
 	while ((page = kho_alloc_preserve(kho, 1)))
@@ -274,7 +276,7 @@ static int make_photos(void)
 
 	add(kho, "album", &photos_component, 0);
 	add(kho, "t", &table_component, 0);
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	kho_close(kho);
 	memset(&asked, 0, sizeof(asked));
 	return fd;
@@ -334,7 +336,7 @@ static void carries(void **state)
 	kho_report_free(report);
 	assert_null(kho_subtree(kho, "album", NULL, NULL));
 	assert_non_null(kho_subtree(kho, "t", NULL, NULL));
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 
 	/* It is somebody else's: not to be removed, replaced or freed. */
 	blob = kho_subtree(kho, "t", NULL, NULL);
@@ -367,14 +369,14 @@ static void carries(void **state)
 	assert_int_equal(try_attach(fd, 0, &kho, &report), 0);
 	assert_null(report);
 	assert_null(kho_subtree(kho, "album", NULL, NULL));
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	kho_close(kho);
 
 	/* Who can, finds it as it was. */
 	asked.refuse = 0;
 	assert_int_equal(try_attach(fd, 0, &kho, NULL), 0);
 	assert_string_equal(kho_subtree(kho, "album", NULL, NULL), "content");
-	assert_int_equal(kho_ready(kho), 0);
+	assert_int_equal(kho_ready(kho, NULL), 0);
 	tree = read_state(fd);
 	assert_false(tree->subtrees[0].carried);
 	free(tree);
@@ -411,7 +413,7 @@ static void carries_the_nameless(void **state)
 					    &kho, NULL),
 				 0);
 		assert_null(kho_subtree(kho, "album", NULL, NULL));
-		assert_int_equal(kho_ready(kho), 0);
+		assert_int_equal(kho_ready(kho, NULL), 0);
 		assert_int_equal(kho_set_version(kho, &bits_component, 1, NULL),
 				 0);
 		kho_close(kho);

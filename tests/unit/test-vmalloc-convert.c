@@ -114,7 +114,7 @@ static void keeps_every_byte(void **state)
 			kho_vmalloc_close(area);
 			reattach(&f);
 			area = restore(&f, 16 * MIB);
-			assert_int_equal(kho_ready(f.kho), 0);
+			assert_int_equal(kho_ready(f.kho, NULL), 0);
 			assert_int_equal(kho_free_unclaimed(f.kho, NULL), 0);
 			version_is(&f, area, version);
 			check_words(area, n, phys);
@@ -170,7 +170,7 @@ static void only_what_is_ours(void **state)
 	area = restore(&f, 0);
 	change(&f, convert(&f, 2));
 	refused(&f, -EROFS, convert(&f, 1), "read-only");
-	assert_int_equal(kho_ready(f.kho), 0);
+	assert_int_equal(kho_ready(f.kho, NULL), 0);
 	change(&f, convert(&f, 1));
 	version_is(&f, area, 1);
 	kho_vmalloc_close(area);
@@ -282,7 +282,7 @@ static void below_what_is_in_effect(void **state)
 		kho_vmalloc_close(area);
 		reattach(&f);
 		area = restore(&f, 16 * MIB);
-		assert_int_equal(kho_ready(f.kho), 0);
+		assert_int_equal(kho_ready(f.kho, NULL), 0);
 		base = kho_vmalloc_base(area);
 		/* It stays as it is while nothing changes. */
 		memcpy(image, f.desc, 16);

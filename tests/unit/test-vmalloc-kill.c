@@ -33,10 +33,10 @@ static void kill_child(void *fixture, void *arg)
 	struct kho_vmalloc *area;
 	unsigned int seed = (unsigned int)rnd();
 
-	if (kho_attach_fd(&f->kho, f->fd, NULL) ||
+	if (kho_attach_fd(&f->kho, f->fd, NULL, NULL) ||
 	    kho_vmalloc_restore(f->kho, kho_ptr(f->kho, f->phys, 16),
 				BLOCKS * BLOCK, &area, NULL) ||
-	    kho_ready(f->kho))
+	    kho_ready(f->kho, NULL))
 		abort();
 	__atomic_store_n(ready, 1, __ATOMIC_RELEASE);
 	for (;;) {
@@ -86,7 +86,7 @@ static void recover(struct fixture *f)
 
 		assert_true(!p || *p == 0 || *p == i + 1);
 	}
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 	/* One change's memory and lists at most were on their way. */
 	assert_in_range(kho_free_unclaimed(f->kho, NULL), 0, BLOCKS + 20);
 	assert_int_equal(pages_info(f->kho).preserved,
@@ -151,11 +151,11 @@ static void step_child(void *fixture)
 	struct fixture *f = fixture;
 	struct kho_vmalloc *area;
 
-	if (kho_attach_fd(&f->kho, f->fd, NULL))
+	if (kho_attach_fd(&f->kho, f->fd, NULL, NULL))
 		_exit(1);
 	f->desc = kho_ptr(f->kho, f->phys, 16);
 	if (kho_vmalloc_restore(f->kho, f->desc, BLOCKS * BLOCK, &area, NULL) ||
-	    kho_ready(f->kho))
+	    kho_ready(f->kho, NULL))
 		_exit(1);
 	step_begin();
 	stepping = true;

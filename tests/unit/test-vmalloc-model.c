@@ -312,7 +312,7 @@ static void hand_over(struct world *world)
 		/* All that is in use is preserved. */
 		assert_int_equal(pages_info(f->kho).allocated, preserved);
 	}
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 	for (int i = 0; i < AREAS; i++)
 		if (!world->m[i].version)
 			model_create(world, i);

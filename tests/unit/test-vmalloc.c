@@ -332,7 +332,7 @@ static void check_read_v1(unsigned int shift, unsigned int order, uint64_t n)
 		assert_memory_equal(base + i * block, base + i * block + 1,
 				    block - 1);
 	}
-	assert_int_equal(kho_ready(f.kho), 0);
+	assert_int_equal(kho_ready(f.kho, NULL), 0);
 	/* It is ours to change, and to free. */
 	if (n)
 		base[(n - 1) * block] = 'x';
@@ -571,7 +571,7 @@ static void read_only_until_ready(void **state)
 		if (!aborted)
 			kho_vmalloc_close(area);
 	}
-	assert_int_equal(kho_ready(f.kho), 0);
+	assert_int_equal(kho_ready(f.kho, NULL), 0);
 	page_changes(base, true);
 	page_changes(base + 8 * MIB, true);
 	page_changes(base + 4 * MIB, false);
@@ -861,7 +861,7 @@ static void sparse(void **state)
 	area = restore(&f, SPARSE);
 	assert_int_equal(kho_vmalloc_max(area), SPARSE);
 	assert_int_equal(pages_info(f.kho).unclaimed, 0);
-	assert_int_equal(kho_ready(f.kho), 0);
+	assert_int_equal(kho_ready(f.kho, NULL), 0);
 	for (uint64_t i = 0; i < SPARSE_BLOCKS; i++) {
 		uint64_t at = i * (SPARSE / SPARSE_BLOCKS);
 

@@ -36,10 +36,10 @@ static void kill_child(struct xfixture *x, struct shared *shared)
 	struct op op;
 	int ret;
 
-	if (kho_attach_fd(&x->f.kho, x->f.fd, NULL) ||
+	if (kho_attach_fd(&x->f.kho, x->f.fd, NULL, NULL) ||
 	    kho_kmem_restore(x->f.kho, x->f.phys, &x->f.kmem, NULL) ||
 	    kho_xa_restore(x->f.kho, x->f.kmem, x->phys, &x->xa, NULL) ||
-	    kho_ready(x->f.kho))
+	    kho_ready(x->f.kho, NULL))
 		abort();
 	__atomic_store_n(&shared->ready, 1, __ATOMIC_RELEASE);
 	for (uint64_t i = 0;; i++) {
@@ -84,7 +84,7 @@ static int64_t kill_recover(struct xfixture *x, struct shared *shared,
 
 	xrestore(x);
 	kill_compare(x, shared, m);
-	assert_int_equal(kho_ready(x->f.kho), 0);
+	assert_int_equal(kho_ready(x->f.kho, NULL), 0);
 	swept = kho_kmem_sweep(x->f.kmem, xowns, x->xa);
 	assert_in_range(swept, 0, 2 * 11 + 1 + 128 + 1);
 	assert_true(kho_free_unclaimed(x->f.kho, NULL) >= 0);
@@ -176,10 +176,10 @@ static struct op steps[] = {
 
 static void step_child(struct xfixture *x, struct shared *shared)
 {
-	if (kho_attach_fd(&x->f.kho, x->f.fd, NULL) ||
+	if (kho_attach_fd(&x->f.kho, x->f.fd, NULL, NULL) ||
 	    kho_kmem_restore(x->f.kho, x->f.phys, &x->f.kmem, NULL) ||
 	    kho_xa_restore(x->f.kho, x->f.kmem, x->phys, &x->xa, NULL) ||
-	    kho_ready(x->f.kho))
+	    kho_ready(x->f.kho, NULL))
 		_exit(1);
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
 		_exit(NO_PTRACE);

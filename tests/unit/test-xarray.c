@@ -389,7 +389,7 @@ static void read_only_until_ready(void **state)
 	assert_int_equal(kho_xa_destroy(x.xa), -EROFS);
 	assert_int_equal(kho_xa_create(x.f.kho, x.f.kmem, &other, NULL),
 			 -EROFS);
-	assert_int_equal(kho_ready(x.f.kho), 0);
+	assert_int_equal(kho_ready(x.f.kho, NULL), 0);
 	assert_int_equal(kho_xa_store(x.xa, 0, 1), 0);
 	assert_int_equal(load(&x, 15), 1);
 	xdiscard(&x);
@@ -700,7 +700,7 @@ static void hand_it_over(struct run *run)
 		xdetach(&run->x);
 		xrestore(&run->x);
 	}
-	assert_int_equal(kho_ready(run->x.f.kho), 0);
+	assert_int_equal(kho_ready(run->x.f.kho, NULL), 0);
 	assert_int_equal(kho_free_unclaimed(run->x.f.kho, NULL), 0);
 	assert_int_equal(kho_kmem_sweep(run->x.f.kmem, xowns, run->x.xa), 0);
 	run->handovers++;

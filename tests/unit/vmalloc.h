@@ -72,7 +72,7 @@ static inline void create(struct fixture *f, unsigned int page_shift,
 	f->page_shift = page_shift;
 	f->max = max;
 	attach(f);
-	assert_int_equal(kho_ready(f->kho), 0);
+	assert_int_equal(kho_ready(f->kho, NULL), 0);
 	f->page = kho_alloc_preserve(f->kho, 1);
 	assert_non_null(f->page);
 	f->desc = f->page;

@@ -53,7 +53,7 @@ static inline void xhand_over(struct xfixture *x)
 {
 	xdetach(x);
 	xrestore(x);
-	assert_int_equal(kho_ready(x->f.kho), 0);
+	assert_int_equal(kho_ready(x->f.kho, NULL), 0);
 }
 
 static inline void xdiscard(struct xfixture *x)

@@ -232,7 +232,8 @@ static void tell(void)
 
 int main(int argc, char **argv)
 {
-	struct kho_attach_opts opts = { .freeze = freeze };
+	struct kho_attach_opts opts = { .size = sizeof(opts),
+					.freeze = freeze };
 	struct kho_error err;
 	int ret;
 
@@ -245,14 +246,13 @@ int main(int argc, char **argv)
 	if (argc != 2)
 		return 7;
 	dir = argv[1];
-	opts.err = &err;
-	if (kho_attach(&kho, &opts)) {
+	if (kho_attach(&kho, &opts, &err)) {
 		fprintf(stderr, "peer: %s\n", err.text);
 		return 1;
 	}
 	for (int i = 0; i < SLOTS; i++)
 		restore(i);
-	if (kho_ready(kho))
+	if (kho_ready(kho, NULL))
 		return 6;
 	if (!kho_generation(kho))
 		for (int i = 0; i < SLOTS; i++)

@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 
 	if (!strncmp(how, "early-", 6))
 		fail(how + 6);
-	if (kho_attach(&kho, NULL))
+	if (kho_attach(&kho, NULL, NULL))
 		return 98;
 	state = kho_subtree(kho, "kvstore", NULL, NULL);
 	if (!state)

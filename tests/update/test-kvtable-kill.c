@@ -90,10 +90,11 @@ static int new_memfd(void)
 static void attach(struct arena *arena, int fd)
 {
 	struct kho_error err;
-	struct kho_attach_opts opts = { .max_size = ARENA_MAX, .err = &err };
+	struct kho_attach_opts opts = { .size = sizeof(opts),
+					.max_size = ARENA_MAX };
 
 	arena->fd = fd;
-	if (kho_attach_fd(&arena->kho, fd, &opts))
+	if (kho_attach_fd(&arena->kho, fd, &opts, &err))
 		fail_msg("%s", err.text);
 }
 
@@ -162,7 +163,7 @@ static void create(struct arena *arena, struct model *model, uint64_t version)
 					 &killed_component, 0, state,
 					 sizeof(*state), NULL),
 			 0);
-	assert_int_equal(kho_ready(arena->kho), 0);
+	assert_int_equal(kho_ready(arena->kho, NULL), 0);
 	memset(model, 0, sizeof(*model));
 	for (i = 0; i < KEYS; i++) {
 		model->len[i] = i % 8 ? 10 + i : BIG;
@@ -295,7 +296,7 @@ static void check_copy(const void *bytes, size_t size,
 	assert_non_null(state);
 	if (table_restore(&copy.table, copy.kho, state->table, &err))
 		fail_msg("%s", err.text);
-	assert_int_equal(kho_ready(copy.kho), 0);
+	assert_int_equal(kho_ready(copy.kho, NULL), 0);
 	table_resume(&copy.table);
 	assert_true(holds(&copy, after) || (!done && holds(&copy, before)));
 	table_recover(&copy.table);

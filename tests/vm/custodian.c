@@ -112,8 +112,8 @@ static void add_pipe(struct kho *kho)
 
 	if (pipe2(ends, O_CLOEXEC))
 		die("pipe", errno);
-	check("pipe", kho_add_fd(kho, "pipe", ends[0], KHO_FD_STORE));
-	check("pipe", kho_add_fd(kho, "pipe", ends[1], KHO_FD_STORE));
+	check("pipe", kho_add_fd(kho, "pipe", ends[0], KHO_FD_STORE, NULL));
+	check("pipe", kho_add_fd(kho, "pipe", ends[1], KHO_FD_STORE, NULL));
 }
 
 static struct state *make(struct kho *kho)
@@ -124,11 +124,12 @@ static struct state *make(struct kho *kho)
 		die("alloc", errno);
 	check("subtree", kho_add_subtree(kho, "custodian", &custodian_component,
 					 0, state, sizeof(*state), NULL));
-	check("add", kho_add_fd(kho, "file", make_file(), KHO_FD_STORE));
+	check("add", kho_add_fd(kho, "file", make_file(), KHO_FD_STORE, NULL));
 	return state;
 }
 
 static const struct kho_attach_opts opts = {
+	.size = sizeof(opts),
 	.freeze = freeze,
 	.unfreeze = unfreeze,
 };
@@ -138,14 +139,14 @@ static int serve(void)
 	struct state *state;
 	struct kho *kho;
 
-	if (kho_attach(&kho, &opts))
+	if (kho_attach(&kho, &opts, NULL))
 		die("attach", errno);
 	state = kho_subtree(kho, "custodian", NULL, NULL);
 	if (state)
 		compare_file(kho);
 	else
 		state = make(kho);
-	check("ready", kho_ready(kho));
+	check("ready", kho_ready(kho, NULL));
 	add_pipe(kho);
 	printf("serving %lu\n", ++state->n);
 	while (kho_poll(kho, 100) == 0) {
@@ -189,7 +190,10 @@ static void suspend(struct kho *kho, const char *name, bool again)
 		die(err.text, -session);
 	if (kho_suspend(kho, session, TOKEN,
 			&(struct kho_suspend_opts){
-				.files = &files, .n_files = &n, .err = &err }))
+				.size = sizeof(struct kho_suspend_opts),
+				.files = &files,
+				.n_files = &n },
+			&err))
 		die(err.text, -err.code);
 	if (n != 4 || strcmp(files[0].name, KHO_FDNAME_ARENA) != 0 ||
 	    files[0].error || files[1].error || files[2].error != -ENOENT ||
@@ -197,7 +201,7 @@ static void suspend(struct kho *kho, const char *name, bool again)
 		die("files", EBADMSG);
 	free(files);
 	if (kho_alloc_preserve(kho, 1) || errno != EROFS ||
-	    kho_suspend(kho, session, 0, NULL) != -EALREADY)
+	    kho_suspend(kho, session, 0, NULL, NULL) != -EALREADY)
 		die("not suspended", EBADMSG);
 	if (!again)
 		return;
@@ -218,16 +222,14 @@ static int put(const char *name)
 	struct state *state;
 	struct kho *kho;
 
-	if (kho_attach(&kho, &opts))
+	if (kho_attach(&kho, &opts, NULL))
 		die("attach", errno);
 	state = make(kho);
 	state->n = 4711;
-	check("ready", kho_ready(kho));
+	check("ready", kho_ready(kho, NULL));
 	add_pipe(kho);
 	/* Nothing that is no session does any harm. */
-	if (kho_suspend(kho, 0, 0, &(struct kho_suspend_opts){ .err = &err }) !=
-		    -ENOTTY ||
-	    frozen != thawed)
+	if (kho_suspend(kho, 0, 0, NULL, &err) != -ENOTTY || frozen != thawed)
 		die(err.text, EBADMSG);
 	frozen = thawed = 0;
 	make_holes(kho);
@@ -248,10 +250,10 @@ static int get(const char *name)
 
 	if (session < 0)
 		die(err.text, -session);
-	how.err = &err;
-	if (kho_attach_session(&kho, session, TOKEN + 10, &how) != -ENOENT)
+	if (kho_attach_session(&kho, session, TOKEN + 10, &how, &err) !=
+	    -ENOENT)
 		die("a token of nothing", EBADMSG);
-	ret = kho_attach_session(&kho, session, TOKEN, &how);
+	ret = kho_attach_session(&kho, session, TOKEN, &how, &err);
 	if (ret) {
 		/* Refused: somebody else may have more luck. */
 		printf("refused: %s\n", err.text);
@@ -266,7 +268,7 @@ static int get(const char *name)
 	if (!state || state->n != 4711)
 		die("state", EBADMSG);
 	compare_file(kho);
-	check("ready", kho_ready(kho));
+	check("ready", kho_ready(kho, NULL));
 	if (kho_session_finish(session, &err))
 		die(err.text, -err.code);
 	close(session);
@@ -282,7 +284,7 @@ static int take(const char *fd)
 	struct state *state;
 	struct kho *kho;
 
-	if (kho_attach_session(&kho, atoi(fd), TOKEN, &opts))
+	if (kho_attach_session(&kho, atoi(fd), TOKEN, &opts, NULL))
 		die("attach", errno);
 	state = kho_subtree(kho, "custodian", NULL, NULL);
 	if (!state || state->n != 4711)

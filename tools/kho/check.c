@@ -90,7 +90,8 @@ static int check_snapshot(const struct service *from,
 	used = must(calloc(n + 2, sizeof(*used)));
 	memcpy(used, snapshot->used, n * sizeof(*used));
 	add_surroundings(running, snapshot, used, &n);
-	if (kho_check_state(used, n, from->name, running, to, opts, &result))
+	if (kho_check_state(used, n, from->name, running, to, opts, &result,
+			    NULL))
 		must(NULL);
 	*report = report_json(result);
 	free(used);
@@ -181,7 +182,7 @@ static int check_file(const char *from, const struct kho_manifest *to,
 
 	if (ret)
 		return ret;
-	if (kho_check_manifests(manifest, to, opts, &result))
+	if (kho_check_manifests(manifest, to, opts, &result, NULL))
 		must(NULL);
 	if (here || jump_given(jump))
 		jump_judge(jump, here ? JUMP_HERE : JUMP_ELSEWHERE, manifest,
@@ -230,7 +231,7 @@ int cmd_check(int argc, char **argv)
 		JUMP_OPTIONS,
 		{ 0 },
 	};
-	struct kho_check_opts opts = { 0 };
+	struct kho_check_opts opts = { .size = sizeof(opts) };
 	struct kho_profile *profile = NULL;
 	struct jump jump = { 0 };
 	struct kho_error err;

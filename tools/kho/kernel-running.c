@@ -312,6 +312,7 @@ static void read_incoming(struct kernel *kernel)
 static int open_kcore(struct kernel *kernel, struct kho_error *err)
 {
 	const struct kho_dump_opts opts = {
+		.size = sizeof(opts),
 		.kind = KHO_DUMP_KCORE,
 		.page_shift = (unsigned int)__builtin_ctzl(
 			(unsigned long)sysconf(_SC_PAGESIZE)),

@@ -550,7 +550,8 @@ int kernel_read(int fd, const struct kernel_options *options,
 		[KHO_DUMP_RAW] = "raw",
 		[KHO_DUMP_KDUMP] = "kdump",
 	};
-	const struct kho_dump_opts opts = { .kind = options->kind,
+	const struct kho_dump_opts opts = { .size = sizeof(opts),
+					    .kind = options->kind,
 					    .base = options->base };
 	int ret;
 

@@ -232,10 +232,9 @@ static int judge(struct kexec *kexec, struct kho_report **report)
 		kho_manifest_free(from);
 		return ret;
 	}
-	ret = kho_check_manifests(from, to, &kexec->services.how, report);
-	if (ret)
-		kho_fail(&kexec->err, ret, "out of memory");
-	else
+	ret = kho_check_manifests(from, to, &kexec->services.how, report,
+				  &kexec->err);
+	if (!ret)
 		jump_judge(&kexec->jump,
 			   kexec->load_only ? JUMP_NOW : JUMP_SUSPENDED, from,
 			   to, *report);
@@ -434,7 +433,9 @@ static int parse(struct kexec *kexec, int argc, char **argv, int *code)
 
 int cmd_kexec(int argc, char **argv)
 {
-	struct kexec kexec = { .services.timeout_ms = TIMEOUT_MS };
+	struct kexec kexec = { .services.how.size =
+				       sizeof(struct kho_check_opts),
+			       .services.timeout_ms = TIMEOUT_MS };
 	int code = EXIT_YES;
 
 	if (!parse(&kexec, argc, argv, &code)) {

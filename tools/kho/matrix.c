@@ -498,7 +498,8 @@ int cmd_matrix(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	struct targets_options options = { 0 };
+	struct targets_options options = { .opts.size = sizeof(
+						   struct kho_check_opts) };
 	struct matrix matrix = { 0 };
 	const char *svg = NULL;
 	bool ok = true;

@@ -629,7 +629,8 @@ int cmd_plan(int argc, char **argv)
 	struct words words = {
 		.words = must(calloc((size_t)argc, sizeof(char *))),
 	};
-	struct plan plan = { 0 };
+	struct plan plan = { .options.opts.size =
+				     sizeof(struct kho_check_opts) };
 	int code;
 
 	if (parse(argc, argv, &plan.options, &words, &code)) {

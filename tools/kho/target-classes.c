@@ -56,8 +56,9 @@ void targets_init(struct targets *targets, const char *verb,
 {
 	*targets = (struct targets){
 		.verb = verb,
-		.fleet = must(kho_fleet_create(opts)),
 	};
+	if (kho_fleet_create(opts, &targets->fleet, NULL))
+		must(NULL);
 }
 
 void targets_free(struct targets *targets)
@@ -238,7 +239,8 @@ struct kho_report *targets_report(const struct targets *targets, size_t from,
 	struct kho_report *report;
 
 	if (kho_check_manifests(targets->classes[from].manifest,
-				targets->classes[to].manifest, opts, &report))
+				targets->classes[to].manifest, opts, &report,
+				NULL))
 		must(NULL);
 	return report;
 }

@@ -343,7 +343,8 @@ static int parse(struct update *update, int argc, char **argv)
 
 int cmd_update(int argc, char **argv)
 {
-	struct update update = { .timeout_ms = KHO_UPDATE_TIMEOUT };
+	struct update update = { .how.size = sizeof(struct kho_check_opts),
+				 .timeout_ms = KHO_UPDATE_TIMEOUT };
 	struct json_object *answer = NULL;
 	int code = EXIT_UNKNOWN;
 	int ret = parse(&update, argc, argv);
