@@ -137,7 +137,7 @@ static void bench_plan(const struct kho_fleet *fleet, size_t from, size_t to)
 	else
 		printf("that does not exist");
 	printf(" %20.1f ms\n", (now() - start) / 1e6);
-	free(plan.classes);
+	kho_fleet_plan_free(&plan);
 }
 
 static void bench(size_t n, uint32_t back, bool cut)

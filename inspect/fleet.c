@@ -656,3 +656,8 @@ int kho_fleet_plan(const struct kho_fleet *fleet, size_t from, size_t to,
 	free(memory);
 	return ret;
 }
+
+void kho_fleet_plan_free(struct kho_fleet_plan *plan)
+{
+	free(plan->classes);
+}

@@ -61,7 +61,7 @@ int kho_fdnames_save(int session, uint64_t token, struct kho_named_file *files,
  * kho_fdnames_load() - get files and their names out of a session
  * @session: incoming; stays open, so it can be done again
  * @token: as given to kho_fdnames_save()
- * @files: result; free with free() after closing the fds
+ * @files: result; free with kho_fdnames_free(), the fds are to be closed before
  * @n: how many
  * @err: why not; may be NULL
  *
@@ -71,6 +71,9 @@ int kho_fdnames_save(int session, uint64_t token, struct kho_named_file *files,
  */
 int kho_fdnames_load(int session, uint64_t token, struct kho_named_file **files,
 		     size_t *n, struct kho_error *err);
+
+/** kho_fdnames_free() - free a list of files; closes none. NULL is allowed. */
+void kho_fdnames_free(struct kho_named_file *files);
 
 #ifdef __cplusplus
 }

@@ -123,7 +123,7 @@ struct kho_fleet_plan {
  *         as kho_fleet_check() says of @from. For a state that is in use.
  *         What it says of @from itself does not count: to hand over to the
  *         same program changes nothing
- * @plan: result; free @classes with free()
+ * @plan: result; free with kho_fleet_plan_free()
  *
  * Among the shortest it is one with the fewest degraded updates, and of these
  * the one whose classes came first.
@@ -133,6 +133,9 @@ struct kho_fleet_plan {
 int kho_fleet_plan(const struct kho_fleet *fleet, size_t from, size_t to,
 		   const struct kho_fleet_answer *first,
 		   struct kho_fleet_plan *plan);
+
+/** kho_fleet_plan_free() - free what is in a plan; all zeros are allowed. */
+void kho_fleet_plan_free(struct kho_fleet_plan *plan);
 
 #ifdef __cplusplus
 }

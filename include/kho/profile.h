@@ -55,7 +55,7 @@ struct kho_profile {
  * @text: JSON; need not be terminated
  * @len: its bytes
  * @where: what to call it in messages, such as the file's path
- * @profile: result; to free()
+ * @profile: result; free with kho_profile_free()
  * @err: what is wrong and where; may be NULL
  *
  * Every byte is taken as hostile. Thread-safe.
@@ -68,13 +68,16 @@ int kho_profile_parse(const char *text, size_t len, const char *where,
 /**
  * kho_profile_open() - read a profile from a file
  * @path: the file
- * @profile: result; to free()
+ * @profile: result; free with kho_profile_free()
  * @err: what is wrong and where; may be NULL
  *
  * Return: as kho_profile_parse(); the errno of the system calls.
  */
 int kho_profile_open(const char *path, struct kho_profile **profile,
 		     struct kho_error *err);
+
+/** kho_profile_free() - free a profile; NULL is allowed. */
+void kho_profile_free(struct kho_profile *profile);
 
 /**
  * kho_profile_json() - write a profile as JSON

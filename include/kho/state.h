@@ -61,7 +61,7 @@ struct kho_state {
  * @mem: the memory it is in
  * @fdt: its phys
  * @size: bytes, at most 1 MiB
- * @state: result, to free()
+ * @state: result; free with kho_state_free()
  * @err: what is wrong; may be NULL
  *
  * Every byte is taken as hostile. Thread-safe.
@@ -72,11 +72,14 @@ struct kho_state {
 int kho_state_read(const struct kho_mem *mem, uint64_t fdt, uint64_t size,
 		   struct kho_state **state, struct kho_error *err);
 
+/** kho_state_free() - free a state; NULL is allowed. */
+void kho_state_free(struct kho_state *state);
+
 /**
  * kho_state_used() - the composites in a state
  * @mem: the memory it is in
  * @state: as read
- * @used: result, to free()
+ * @used: result; free with kho_used_free()
  * @n: how many
  * @err: which entry is wrong and why; may be NULL
  *
@@ -89,6 +92,9 @@ int kho_state_read(const struct kho_mem *mem, uint64_t fdt, uint64_t size,
  */
 int kho_state_used(const struct kho_mem *mem, const struct kho_state *state,
 		   struct kho_used **used, size_t *n, struct kho_error *err);
+
+/** kho_used_free() - free what kho_state_used() found; NULL is allowed. */
+void kho_used_free(struct kho_used *used);
 
 #ifdef __cplusplus
 }

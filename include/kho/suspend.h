@@ -47,8 +47,8 @@ extern "C" {
  *             to the program, as ``kho run`` does: @to need not know how
  * @report: the preflight's report, NULL when it did not come that far; free
  *          with kho_report_free(); may be NULL
- * @files: the program's files and what became of them, the arena first; to
- *         free(); may be NULL. The fds stay whose they are
+ * @files: the program's files and what became of them, the arena first; free
+ *         with kho_fdnames_free(); may be NULL. The fds stay whose they are
  * @n_files: how many
  */
 struct kho_suspend_opts {

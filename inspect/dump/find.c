@@ -134,7 +134,7 @@ static void look_at_fdt(struct search *s, uint64_t phys, uint32_t size)
 		return;
 	if (size <= ROOT_MAX && s->n < CANDIDATES_MAX &&
 	    read_root(&s->core->mem, phys, size, &state, NULL) == 0) {
-		free(state);
+		kho_state_free(state);
 		s->candidates[s->n++] = phys;
 	} else {
 		look_at_tree(s, phys, size);
@@ -289,7 +289,7 @@ int kho_dump_root(struct kho_dump *core, uint64_t phys,
 	*root = (struct kho_dump_root){ .phys = phys, .size = size };
 	judge(core, state->tracker, root);
 	core->mem.page_shift = root->page_shift;
-	free(state);
+	kho_state_free(state);
 	return 0;
 }
 

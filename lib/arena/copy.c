@@ -66,7 +66,7 @@ static int find_end(const struct kho_arena_view *view, uint64_t *end,
 	if (ret)
 		return ret;
 	ret = kho_tracker_walk(mem, state->tracker, &walk, err);
-	free(state);
+	kho_state_free(state);
 	if (!ret && extent.end > info.size)
 		ret = kho_fail(err, -EBADMSG,
 			       "arena: damaged: a page is preserved at %#llx, behind its end",

@@ -114,3 +114,8 @@ int kho_state_read(const struct kho_mem *mem, uint64_t fdt, uint64_t size,
 	free(copy);
 	return ret;
 }
+
+void kho_state_free(struct kho_state *state)
+{
+	free(state);
+}

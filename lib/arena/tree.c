@@ -717,6 +717,6 @@ int tree_used(struct kho *kho, struct kho_used **used, size_t *n,
 	if (ret)
 		return ret;
 	ret = kho_state_used(&live.mem, state, used, n, err);
-	free(state);
+	kho_state_free(state);
 	return ret;
 }

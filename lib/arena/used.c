@@ -194,3 +194,8 @@ int kho_state_used(const struct kho_mem *mem, const struct kho_state *state,
 	*n = state->n + 1;
 	return 0;
 }
+
+void kho_used_free(struct kho_used *used)
+{
+	free(used);
+}

@@ -179,3 +179,8 @@ char *kho_profile_json(const struct kho_profile *profile)
 	json_set(&object, "pins", pins);
 	return json_finish(object);
 }
+
+void kho_profile_free(struct kho_profile *profile)
+{
+	free(profile);
+}

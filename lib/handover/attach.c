@@ -132,8 +132,8 @@ static int load(struct kho *kho, struct kho_error *err,
 		ret = pages_rebuild(kho, state->tracker, err);
 	if (!ret)
 		ret = tree_load(kho, state, used, *report, err);
-	free(used);
-	free(state);
+	kho_used_free(used);
+	kho_state_free(state);
 	return ret == -EFAULT || ret == -ELOOP ? -EBADMSG : ret;
 }
 
@@ -357,7 +357,7 @@ static int take_session(struct kho *kho, int session, uint64_t token,
 			 fds_put_in(kho, files[i].name, files[i].fd, true))
 			ret = -ENOMEM, close(files[i].fd);
 	}
-	free(files);
+	kho_fdnames_free(files);
 	if (ret)
 		return kho_fail(err, ret, "custody: out of memory");
 	return *arena < 0 ?

@@ -170,7 +170,7 @@ static int serve_suspend(struct kho *kho, struct json_object *request,
 		add_report(answer, report);
 	if (!ret)
 		add_left_behind(answer, files, n);
-	free(files);
+	kho_fdnames_free(files);
 	return ret;
 }
 
@@ -255,7 +255,7 @@ static int serve(struct kho *kho, struct json_object *request, int fd,
 		ret = kho_fail(err, -EINVAL,
 			       "control: request '%.40s' is not known", what);
 	}
-	free(profile);
+	kho_profile_free(profile);
 	return ret;
 }
 

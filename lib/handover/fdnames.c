@@ -293,3 +293,8 @@ int kho_fdnames_load(int session, uint64_t token, struct kho_named_file **files,
 	free(index);
 	return ret;
 }
+
+void kho_fdnames_free(struct kho_named_file *files)
+{
+	free(files);
+}

@@ -79,7 +79,7 @@ static int check(struct kho *kho, const struct kho_manifest *writer,
 		return ret;
 	more = reallocarray(used, n + 2, sizeof(*used));
 	if (!more) {
-		free(used);
+		kho_used_free(used);
 		return kho_fail(err, -ENOMEM, "update: out of memory");
 	}
 	used = more;
@@ -92,7 +92,7 @@ static int check(struct kho *kho, const struct kho_manifest *writer,
 		 arena_generation(kho));
 	ret = kho_check_state(used, n + (through ? 2 : 1), from, writer, to,
 			      opts, report, err);
-	free(used);
+	kho_used_free(used);
 	return ret;
 }
 
@@ -184,7 +184,7 @@ static int negotiate_all(struct kho *kho, const struct kho_manifest *to,
 	if (!ret)
 		ret = kho_check_state(used, n, "", self, to, &how, report,
 				      NULL);
-	free(used);
+	kho_used_free(used);
 	kho_manifest_free(self);
 	return ret;
 }

@@ -68,7 +68,7 @@ static int save(struct kho *kho, int session, uint64_t token,
 		*opts->n_files = n;
 		return 0;
 	}
-	free(files);
+	kho_fdnames_free(files);
 	return ret;
 }
 

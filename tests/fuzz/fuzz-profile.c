@@ -47,6 +47,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		      profile->n * sizeof(profile->pins[0])));
 	free(text);
 	free(again);
-	free(profile);
+	kho_profile_free(profile);
 	return 0;
 }

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (kho_state_read(&mem.mem, 0x1000, size, &state, &err))
 		return 0;
 	if (kho_state_used(&mem.mem, state, &used, &n, &err) == 0)
-		free(used);
-	free(state);
+		kho_used_free(used);
+	kho_state_free(state);
 	return 0;
 }

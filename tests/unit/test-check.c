@@ -399,7 +399,7 @@ static void check_state_case(const struct state_case *c)
 	if (asked.expected)
 		assert_string_equal(asked.seen, asked.expected);
 	kho_report_free(report);
-	free(profile);
+	kho_profile_free(profile);
 }
 
 static void check_state_cases(const struct state_case *cases, size_t n)

@@ -326,7 +326,7 @@ static struct last find_last(int fd)
 	assert_int_equal(kho_tracker_walk(kho_arena_view_mem(view),
 					  state->tracker, &walk, NULL),
 			 0);
-	free(state);
+	kho_state_free(state);
 	kho_arena_view_close(view);
 	return last;
 }

@@ -215,7 +215,7 @@ static void plan_out_of_memory(void **state)
 		assert_null(plan.classes);
 	}
 	assert_int_equal(n, 2);
-	free(plan.classes);
+	kho_fleet_plan_free(&plan);
 	kho_fleet_free(fleet);
 }
 
@@ -232,7 +232,7 @@ static void assert_plan(const struct kho_fleet *fleet, size_t from, size_t to,
 	assert_int_equal(plan.degraded, degraded);
 	for (i = 0; i < n; i++)
 		assert_int_equal(plan.classes[i], chain[i]);
-	free(plan.classes);
+	kho_fleet_plan_free(&plan);
 }
 
 static void chains(void **state)
@@ -334,7 +334,7 @@ static void first_update(void **state)
 	assert_int_equal(kho_fleet_plan(fleet, 0, 2, first, &plan), 0);
 	assert_int_equal(plan.n, 3);
 	assert_int_equal(plan.classes[1], 1);
-	free(plan.classes);
+	kho_fleet_plan_free(&plan);
 	/* Not by way of itself, although its manifest would be read. */
 	first[1] = no;
 	assert_int_equal(kho_fleet_plan(fleet, 0, 2, first, &plan), 0);
@@ -794,7 +794,7 @@ static void plans(bool with_first)
 		else
 			assert_no_chain(&w, from, to, &plan, d);
 		lengths[plan.n]++;
-		free(plan.classes);
+		kho_fleet_plan_free(&plan);
 		kho_fleet_free(w.fleet);
 	}
 	/* It has seen some of each. */

@@ -68,12 +68,12 @@ static void accepted(void **state)
 	assert_int_equal(kho_profile_pin(profile, ""), 0);
 	assert_int_equal(kho_profile_pin(profile, "kexec"), 0);
 	assert_int_equal(kho_profile_pin(profile, "w"), 0);
-	free(profile);
+	kho_profile_free(profile);
 
 	profile = parsed(PINS(""));
 	assert_int_equal(profile->n, 0);
 	assert_int_equal(kho_profile_pin(profile, "a"), 0);
-	free(profile);
+	kho_profile_free(profile);
 	assert_int_equal(kho_profile_pin(NULL, "a"), 0);
 }
 
@@ -192,7 +192,7 @@ static void longest_name(void **state)
 	assert_int_equal(strlen(profile->name), KHO_PROFILE_NAME_SIZE - 1);
 	assert_int_equal(kho_profile_pin(profile, "abcdefghijklmnopqrstuvw"),
 			 1);
-	free(profile);
+	kho_profile_free(profile);
 }
 
 static void size_limit(void **state)
@@ -206,7 +206,7 @@ static void size_limit(void **state)
 	memset(large, ' ', LIMIT + 1);
 	memcpy(large, text, strlen(text));
 	assert_int_equal(parse(large, LIMIT, &profile, &err), 0);
-	free(profile);
+	kho_profile_free(profile);
 	assert_int_equal(parse(large, LIMIT + 1, &profile, &err), -EBADMSG);
 	assert_non_null(strstr(err.text, "has more than 1 MiB"));
 	free(large);
@@ -244,7 +244,7 @@ static void many_pins(void **state)
 		assert_int_equal(kho_profile_pin(profile, name), i + 1);
 	}
 	assert_int_equal(kho_profile_pin(profile, "n5000"), 0);
-	free(profile);
+	kho_profile_free(profile);
 }
 
 static void written(void **state)
@@ -264,7 +264,7 @@ static void written(void **state)
 			    2 * sizeof(profile->pins[0]));
 	free(text);
 	free(again);
-	free(profile);
+	kho_profile_free(profile);
 }
 
 static void open_path(const char *name, int expected, const char *why)
@@ -321,7 +321,7 @@ static void files(void **state)
 		fail_msg("%s", err.text);
 	assert_string_equal(profile->name, "q3");
 	assert_int_equal(kho_profile_pin(profile, "a"), 3);
-	free(profile);
+	kho_profile_free(profile);
 	/* A hole of 4 GiB is not read to its end. */
 	assert_int_equal(ftruncate(fd, 1ll << 32), 0);
 	open_path(path, -EBADMSG, "MiB");

@@ -34,7 +34,7 @@ static int read_used(const char *root, const struct kho_state_subtree *sub,
 	if (sub)
 		state->subtrees[state->n++] = *sub;
 	ret = kho_state_used(&mem.mem, state, used, n, err);
-	free(state);
+	kho_state_free(state);
 	return ret;
 }
 
@@ -82,7 +82,7 @@ static void roots(void **state)
 		assert_composite(used, "/", cases[i].composite);
 		assert_false(used->optional);
 		assert_false(used->carried);
-		free(used);
+		kho_used_free(used);
 	}
 	assert_int_equal(read_used("kho", NULL, NULL, &used, &n, &err),
 			 -EBADMSG);
@@ -111,7 +111,7 @@ static void subtrees(void **state)
 	assert_composite(&used[1], "LUO", "memfd-v2");
 	assert_true(used[1].optional);
 	assert_false(used[1].carried);
-	free(used);
+	kho_used_free(used);
 
 	sub.optional = false;
 	sub.carried = true;
@@ -120,7 +120,7 @@ static void subtrees(void **state)
 			 0);
 	assert_false(used[1].optional);
 	assert_true(used[1].carried);
-	free(used);
+	kho_used_free(used);
 
 	strcpy(sub.compatible, "memfd-v2;");
 	assert_int_equal(read_used("kho-v4", &sub, NULL, &used, &n, &err),
@@ -197,7 +197,7 @@ static void blobs(void **state)
 			assert_int_equal(n, 2);
 			assert_composite(&used[1], cases[i].name,
 					 cases[i].composite);
-			free(used);
+			kho_used_free(used);
 			continue;
 		}
 		snprintf(expected, sizeof(expected),
@@ -279,7 +279,7 @@ static void memblock(void **state)
 					 0);
 			assert_composite(&used[1], "memblock",
 					 cases[i].composite);
-			free(used);
+			kho_used_free(used);
 			continue;
 		}
 		assert_int_equal(read_used("kho-v4", &sub, blob, &used, &n,
@@ -345,7 +345,7 @@ static void linux_state(void **state)
 	assert_composite(&used[0], "/", "kho-v4;block-v1;radix-v1;vmalloc-v1");
 	assert_composite(&used[1], "LUO", "luo-v5;block-v1");
 	assert_composite(&used[2], "kexec-metadata", "kexec-metadata-v1");
-	free(used);
+	kho_used_free(used);
 	free(read);
 }
 

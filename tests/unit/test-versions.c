@@ -101,7 +101,7 @@ static void assert_compatible(int fd, const char *name, const char *compatible)
 			break;
 	assert_true(i < state->n);
 	assert_string_equal(state->subtrees[i].compatible, compatible);
-	free(state);
+	kho_state_free(state);
 }
 
 static void *add(struct kho *kho, const char *name,

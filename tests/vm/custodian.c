@@ -199,7 +199,7 @@ static void suspend(struct kho *kho, const char *name, bool again)
 	    files[0].error || files[1].error || files[2].error != -ENOENT ||
 	    files[3].error != -ENOENT)
 		die("files", EBADMSG);
-	free(files);
+	kho_fdnames_free(files);
 	if (kho_alloc_preserve(kho, 1) || errno != EROFS ||
 	    kho_suspend(kho, session, 0, NULL, NULL) != -EALREADY)
 		die("not suspended", EBADMSG);

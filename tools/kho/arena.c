@@ -94,8 +94,8 @@ int snapshot_read(int fd, unsigned int what, struct snapshot *snapshot,
 
 void snapshot_free(struct snapshot *snapshot)
 {
-	free(snapshot->state);
-	free(snapshot->used);
+	kho_state_free(snapshot->state);
+	kho_used_free(snapshot->used);
 	memory_free(&snapshot->memory);
 	snapshot->state = NULL;
 	snapshot->used = NULL;

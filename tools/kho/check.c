@@ -248,7 +248,7 @@ int cmd_check(int argc, char **argv)
 			fputs(help, stdout);
 			code = EXIT_YES;
 		} else if (c == 'p') {
-			free(profile);
+			kho_profile_free(profile);
 			if (kho_profile_open(optarg, &profile, &err))
 				code = fail("check: %s", err.text);
 		} else if (!jump_option(&jump, c, optarg)) {
@@ -263,6 +263,6 @@ int cmd_check(int argc, char **argv)
 	if (code < 0)
 		code = check(argv + optind, &opts, &jump, json);
 	jump_free(&jump);
-	free(profile);
+	kho_profile_free(profile);
 	return code;
 }

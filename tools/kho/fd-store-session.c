@@ -56,7 +56,7 @@ int session_give(int session, const struct store *store,
 	for (size_t i = 0; !ret && i < n; i++)
 		if (files[i].error)
 			count_left(left, files[i].name);
-	free(files);
+	kho_fdnames_free(files);
 	return ret;
 }
 
@@ -75,7 +75,7 @@ static int fill(int session, struct store *store, struct kho_error *err)
 		else
 			ret = store_add(store, files[i].name, files[i].fd, err);
 	}
-	free(files);
+	kho_fdnames_free(files);
 	return ret;
 }
 

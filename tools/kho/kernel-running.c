@@ -242,7 +242,7 @@ static bool is_older(const struct kernel *kernel,
 					state->subtrees[i].size, &metadata,
 					NULL))
 			older = metadata.kexecs <= kernel->incoming.kexecs;
-	free(state);
+	kho_state_free(state);
 	return older;
 }
 

@@ -597,7 +597,7 @@ void kernel_free(struct kernel *kernel)
 	free(kernel->regions);
 	free(kernel->scratch);
 	free(kernel->incoming.state);
-	free(kernel->state);
+	kho_state_free(kernel->state);
 	memory_free(&kernel->memory);
 	problems_free(&kernel->problems);
 	kho_dump_close(kernel->core);

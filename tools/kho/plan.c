@@ -165,7 +165,7 @@ static char *chain_text(const struct plan *plan, size_t from, size_t to)
 	for (size_t i = 0; i < chain.n; i++)
 		fprintf(out, "%s%s", i ? " -> " : "",
 			name_of(plan, chain.classes[i]));
-	free(chain.classes);
+	kho_fleet_plan_free(&chain);
 	if (fclose(out))
 		must(NULL);
 	return text;

@@ -27,7 +27,7 @@ bool targets_option(struct targets_options *options, const char *verb,
 		options->lists[options->n_lists++] = optarg;
 		return true;
 	case 'p':
-		free(options->profile);
+		kho_profile_free(options->profile);
 		options->profile = NULL;
 		if (!kho_profile_open(optarg, &options->profile, &err)) {
 			options->opts.profile = options->profile;
@@ -47,7 +47,7 @@ bool targets_option(struct targets_options *options, const char *verb,
 
 void targets_options_free(struct targets_options *options)
 {
-	free(options->profile);
+	kho_profile_free(options->profile);
 	free(options->lists);
 }
 

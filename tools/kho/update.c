@@ -286,7 +286,7 @@ static int check_custody(struct update *update, int *code)
 
 static int read_profile(struct update *update, const char *path)
 {
-	free(update->profile);
+	kho_profile_free(update->profile);
 	update->profile = NULL;
 	if (kho_profile_open(path, &update->profile, &update->err))
 		return update->err.code;
@@ -365,7 +365,7 @@ int cmd_update(int argc, char **argv)
 		code = conclude(&update, answer);
 	json_object_put(answer);
 	service_free(&update.service);
-	free(update.profile);
+	kho_profile_free(update.profile);
 	free(update.program);
 	return code;
 }
