@@ -109,8 +109,9 @@ int kho_preflight(struct kho *kho, const struct kho_manifest *to,
  * kho_poll_fd() - fd that becomes readable when kho_poll() has work
  * @kho: the arena
  *
- * Return: the fd, the library's; -ENOENT when nobody can ask from outside
- * (the program does not run under ``kho run``).
+ * Return: the fd, the library's, the same until kho_close(); -ENOENT when
+ * nobody can ask from outside (the program does not run under ``kho run``).
+ * poll(2) takes that as well, and ignores it.
  */
 int kho_poll_fd(const struct kho *kho);
 
@@ -157,7 +158,8 @@ int kho_remove_fd(struct kho *kho, int fd);
  *
  * Asked again, it gives the next fd of that name. The fd is close-on-exec and
  * the caller's from now on; one that was kept in custody stays in custody
- * and counts as added. Any thread, any time.
+ * and counts as added, any other goes to the next successor only if it is added
+ * again. Also before kho_ready(). Any thread, any time.
  *
  * Return: the fd; -ENOENT when there is no more.
  */

@@ -79,16 +79,18 @@ def minimal():
         starts('minimal++')
 
 
-def readme():
-    """the program in README.md compiles"""
-    with open(f'{ROOT}/README.md', encoding='utf-8') as f:
-        block = re.search(r'^```c\n(.*?)^```', f.read(), re.M | re.S)[1]
-    with open(f'{DIR}/readme.c', 'w', encoding='utf-8') as f:
-        f.write(block)
-    run(CC, '-Wall', '-Wextra', '-Werror', 'readme.c', '-c', *flags('libkho')[:1])
+def documented():
+    """the programs in README.md and libkho(3) compile"""
+    for document in 'README.md', 'docs/man/libkho.3.scd':
+        with open(f'{ROOT}/{document}', encoding='utf-8') as f:
+            block = re.search(r'^```c?\n(#include.*?)^```', f.read(), re.M | re.S)[1]
+        with open(f'{DIR}/program.c', 'w', encoding='utf-8') as f:
+            f.write(block)
+        run(CC, '-Wall', '-Wextra', '-Werror', 'program.c', '-o', 'program',
+            *flags('libkho'))
 
 
 try:
-    tap.main([headers, pkg_config, minimal, readme])
+    tap.main([headers, pkg_config, minimal, documented])
 finally:
     shutil.rmtree(DIR)
