@@ -44,10 +44,10 @@ struct kho_pin {
  * @n: pins
  * @pins: sorted by name, unique
  */
-struct kho_profile {
+__extension__ struct kho_profile {
 	char name[KHO_PROFILE_NAME_SIZE];
 	size_t n;
-	__extension__ struct kho_pin pins[];
+	struct kho_pin pins[];
 };
 
 /**

@@ -49,11 +49,11 @@ struct kho_state_subtree {
  * @n: subtrees
  * @subtrees: in the tree's order
  */
-struct kho_state {
+__extension__ struct kho_state {
 	char compatible[KHO_COMPOSITE_SIZE];
 	uint64_t tracker;
 	size_t n;
-	__extension__ struct kho_state_subtree subtrees[];
+	struct kho_state_subtree subtrees[];
 };
 
 /**

@@ -238,7 +238,7 @@ def complete():
         assert len(defined) - len(listed) == (f['version'] is not None), defined
         structs = {name: re.findall(r'(\w+)(?:\[[^\]]*\])*;', body)
                    for name, body in re.findall(
-                       r'^((?:struct|union) \w+) \{\n(.*?)^\}', text,
+                       r'^(?:__extension__ )?((?:struct|union) \w+) \{\n(.*?)^\}', text,
                        re.M | re.S)}
         assert structs == {s['name']: [m['name'] for m in s['fields']]
                            for s in f['structs']}

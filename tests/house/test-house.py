@@ -53,16 +53,16 @@ def spdx():
 
 def headers_alone():
     """every public header compiles alone, as C and as C++"""
-    def compile_one(path, std):
+    def compile_one(compiler, path, std):
         language = 'c++' if '++' in std else 'c'
         # A header of macros alone leaves nothing, which ISO C forbids.
         text = f'#include <{path.removeprefix("include/")}>\nextern int some;\n'
         run = subprocess.run(
-            [CC, f'-std={std}', '-Wall', '-Wextra', '-pedantic', '-Werror',
+            [compiler, f'-std={std}', '-Wall', '-Wextra', '-pedantic', '-Werror',
              '-Iinclude', '-fsyntax-only', '-x', language, '-'],
             input=text, text=True, capture_output=True)
         if run.returncode:
-            return f'{path}: -std={std}: {run.stderr}'
+            return f'{path}: {compiler} -std={std}: {run.stderr}'
         if language == 'c++' and path in functions and \
                 'extern "C" {' not in lines(path):
             return f'{path}: declares functions without extern "C"'
@@ -71,7 +71,8 @@ def headers_alone():
     functions = {p for p in public_headers()
                  if any(re.match(r'\w.*\bkho_\w+\(', line) or
                         re.match(r'\w.*\bluo_\w+\(', line) for line in lines(p))}
-    jobs = [(p, std) for p in public_headers()
+    compilers = {CC} | {'clang'} if shutil.which('clang') else {CC}
+    jobs = [(cc, p, std) for cc in compilers for p in public_headers()
             for std in ('c11', 'c17', 'c++17', 'c++20')]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from filter(None, pool.map(lambda job: compile_one(*job), jobs))

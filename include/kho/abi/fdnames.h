@@ -44,13 +44,13 @@ struct kho_fdnames_entry {
  * @reserved: 0
  * @entries: the files, in the order in which the program gets them
  */
-struct kho_fdnames {
+__extension__ struct kho_fdnames {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t count;
 	uint32_t crc;
 	uint32_t reserved;
-	__extension__ struct kho_fdnames_entry entries[];
+	struct kho_fdnames_entry entries[];
 };
 
 #endif

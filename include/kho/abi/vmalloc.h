@@ -61,9 +61,9 @@
  * @next: the next chunk, 0 = last
  * @phys: of the blocks; as many as fit into the page
  */
-struct kho_vmalloc_chunk {
+__extension__ struct kho_vmalloc_chunk {
 	KHO_PTR(struct kho_vmalloc_chunk) next;
-	__extension__ uint64_t phys[];
+	uint64_t phys[];
 };
 
 /**
@@ -106,13 +106,13 @@ struct kho_vmalloc_run {
  * @crc: CRC32C of the fields above
  * @run: as many as fit into the page
  */
-struct kho_vmalloc_list {
+__extension__ struct kho_vmalloc_list {
 	uint64_t magic;
 	KHO_PTR(struct kho_vmalloc_list) next;
 	uint16_t order;
 	uint16_t reserved;
 	uint32_t crc;
-	__extension__ struct kho_vmalloc_run run[];
+	struct kho_vmalloc_run run[];
 };
 
 /**
