@@ -121,7 +121,7 @@ static int add_arg(struct resp_parser *parser, size_t offset, size_t len)
 		parser->argv = argv;
 		parser->room = room;
 	}
-	argv[parser->argc++] = (struct str){ (char *)0 + offset, len };
+	argv[parser->argc++] = (struct str){ (char *)(uintptr_t)offset, len };
 	return 0;
 }
 
