@@ -23,9 +23,9 @@
 #include <unistd.h>
 
 #include <kho/compat.h>
+#include <kho/fds.h>
 #include <kho/pages.h>
 #include <kho/tree.h>
-#include <kho/update.h>
 
 #include "kvstore.h"
 

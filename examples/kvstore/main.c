@@ -33,9 +33,10 @@
 #include <unistd.h>
 
 #include <kho/compat.h>
+#include <kho/control.h>
+#include <kho/fds.h>
 #include <kho/pages.h>
 #include <kho/tree.h>
-#include <kho/update.h>
 
 #include "kvstore.h"
 

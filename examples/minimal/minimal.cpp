@@ -13,9 +13,9 @@
 
 #include <kho/attach.h>
 #include <kho/compat.h>
+#include <kho/control.h>
 #include <kho/pages.h>
 #include <kho/tree.h>
-#include <kho/update.h>
 
 struct counter {
 	uint64_t n;

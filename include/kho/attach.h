@@ -114,6 +114,24 @@ int kho_attach_fd(struct kho **kho, int fd, const struct kho_attach_opts *opts,
 		  struct kho_error *err);
 
 /**
+ * kho_attach_session() - attach to an arena that came through a kexec
+ * @kho: result; close with kho_close()
+ * @session: incoming; stays open
+ * @token: as given to kho_suspend()
+ * @opts: as for kho_attach()
+ * @err: as for kho_attach()
+ *
+ * As kho_attach(), but looks nowhere else. The other files are there for
+ * kho_take_fd(). Where there is custody, it gets all of them in kho_ready().
+ *
+ * Return: as kho_attach(), kho_fdnames_load(); -ENOENT also when there is no
+ * arena among the files.
+ */
+int kho_attach_session(struct kho **kho, int session, uint64_t token,
+		       const struct kho_attach_opts *opts,
+		       struct kho_error *err);
+
+/**
  * kho_ready() - the state is restored, this program takes over
  * @kho: the arena
  * @err: why not; may be NULL

@@ -93,24 +93,6 @@ int kho_suspend(struct kho *kho, int session, uint64_t token,
  */
 void kho_resume(struct kho *kho);
 
-/**
- * kho_attach_session() - attach to an arena that came through a kexec
- * @kho: result; close with kho_close()
- * @session: incoming; stays open
- * @token: as given to kho_suspend()
- * @opts: as for kho_attach()
- * @err: as for kho_attach()
- *
- * As kho_attach(), but looks nowhere else. The other files are there for
- * kho_take_fd(). Where there is custody, it gets all of them in kho_ready().
- *
- * Return: as kho_attach(), kho_fdnames_load(); -ENOENT also when there is no
- * arena among the files.
- */
-int kho_attach_session(struct kho **kho, int session, uint64_t token,
-		       const struct kho_attach_opts *opts,
-		       struct kho_error *err);
-
 #ifdef __cplusplus
 }
 #endif

@@ -19,7 +19,7 @@
  * on, and the caller has the reason.
  *
  * From outside, ``kho update NAME PROGRAM`` asks for the same through a
- * socket that kho_poll() answers.
+ * socket that kho_poll() answers, see <kho/control.h>.
  */
 #ifndef KHO_UPDATE_H
 #define KHO_UPDATE_H
@@ -104,66 +104,6 @@ int kho_update(struct kho *kho, const char *path,
 int kho_preflight(struct kho *kho, const struct kho_manifest *to,
 		  const struct kho_update_opts *opts,
 		  struct kho_report **report, struct kho_error *err);
-
-/**
- * kho_poll_fd() - fd that becomes readable when kho_poll() has work
- * @kho: the arena
- *
- * Return: the fd, the library's, the same until kho_close(); -ENOENT when
- * nobody can ask from outside (the program does not run under ``kho run``).
- * poll(2) takes that as well, and ignores it.
- */
-int kho_poll_fd(const struct kho *kho);
-
-/**
- * kho_poll() - answer requests from outside
- * @kho: the arena
- * @timeout_ms: how long to wait for one; 0: not at all, -1: for ever
- *
- * From one thread at a time. Where nobody can ask from outside, it just waits.
- * Before a kexec the program stands still in here: when kho_poll() returns, there
- * was none.
- *
- * Return: 0: serve on; 1: a successor has taken over, exit now; -EINTR; -EIO.
- */
-int kho_poll(struct kho *kho, int timeout_ms);
-
-/** KHO_FD_STORE - also keep the fd in custody, so that it survives a crash. */
-#define KHO_FD_STORE (1u << 0)
-
-/**
- * kho_add_fd() - let an open file go to the successor
- * @kho: the arena
- * @name: 1 to 63 characters of ``[0-9a-zA-Z._-]``; several fds may share one
- * @fd: the caller's; must stay open until kho_remove_fd(), or exit
- * @flags: KHO_FD_STORE or 0
- * @err: why not; may be NULL
- *
- * Fds reach the successor in the order in which they were added. Without a
- * custodian KHO_FD_STORE has no effect. Any thread, any time.
- *
- * Return: 0; -EINVAL; -EBADF; -EEXIST when @fd was added already; -ENOMEM; -EIO
- * when the custodian cannot be told.
- */
-int kho_add_fd(struct kho *kho, const char *name, int fd, unsigned int flags,
-	       struct kho_error *err);
-
-/** kho_remove_fd() - take kho_add_fd() back; -ENOENT when it was not added. */
-int kho_remove_fd(struct kho *kho, int fd);
-
-/**
- * kho_take_fd() - get an open file that came with the arena
- * @kho: the arena
- * @name: as given to kho_add_fd()
- *
- * Asked again, it gives the next fd of that name. The fd is close-on-exec and
- * the caller's from now on; one that was kept in custody stays in custody
- * and counts as added, any other goes to the next successor only if it is added
- * again. Also before kho_ready(). Any thread, any time.
- *
- * Return: the fd; -ENOENT when there is no more.
- */
-int kho_take_fd(struct kho *kho, const char *name);
 
 #ifdef __cplusplus
 }

@@ -645,6 +645,14 @@ static int set_version(struct kho *kho, struct tree_entry *e, const void *arg)
 	return write_composite(kho, e, NULL);
 }
 
+uint32_t kho_version(struct kho *kho, const struct kho_component *component)
+{
+	uint32_t version = versions_get(kho, component);
+	uint32_t min = component->desc->write.min;
+
+	return version < min ? min : version;
+}
+
 int kho_set_version(struct kho *kho, const struct kho_component *component,
 		    uint32_t version, struct kho_error *err)
 {

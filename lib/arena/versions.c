@@ -43,14 +43,6 @@ uint32_t versions_get(struct kho *kho, const struct kho_component *component)
 	return version;
 }
 
-uint32_t kho_version(struct kho *kho, const struct kho_component *component)
-{
-	uint32_t version = versions_get(kho, component);
-	uint32_t min = component->desc->write.min;
-
-	return version < min ? min : version;
-}
-
 /* Set the version; @raise: only if there is no higher one. */
 static int set(struct kho *kho, const struct kho_component *component,
 	       uint32_t version, bool raise)

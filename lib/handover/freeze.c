@@ -96,9 +96,9 @@ static int check(struct kho *kho, const struct kho_manifest *writer,
 	return ret;
 }
 
-static int preflight(struct kho *kho, const struct kho_manifest *to,
-		     const char *through, const struct kho_update_opts *opts,
-		     struct kho_report **report, struct kho_error *err)
+int negotiation_check(struct kho *kho, const struct kho_manifest *to,
+		      const char *through, const struct kho_update_opts *opts,
+		      struct kho_report **report, struct kho_error *err)
 {
 	struct kho_check_opts how = check_opts(opts);
 	struct kho_manifest *self;
@@ -121,16 +121,6 @@ static int preflight(struct kho *kho, const struct kho_manifest *to,
 	return ret;
 }
 
-int kho_preflight(struct kho *kho, const struct kho_manifest *to,
-		  const struct kho_update_opts *opts,
-		  struct kho_report **report, struct kho_error *err)
-{
-	struct kho_update_opts how;
-	int ret = OPTS_COPY(&how, opts, kho_update_opts, err);
-
-	return ret ? ret : preflight(kho, to, "update", &how, report, err);
-}
-
 /* What a message begins with. */
 static const char *doing(const struct negotiation *n)
 {
@@ -141,7 +131,8 @@ int negotiation_preflight(struct kho *kho, struct negotiation *n,
 			  struct kho_report **report, struct kho_error *err)
 {
 	char summary[3 * KHO_ERROR_SIZE / 4];
-	int ret = preflight(kho, n->to, n->through, n->opts, report, err);
+	int ret =
+		negotiation_check(kho, n->to, n->through, n->opts, report, err);
 
 	if (ret)
 		return ret;

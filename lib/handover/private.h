@@ -8,7 +8,9 @@
 #include <kho/abi/update.h>
 #include <kho/attach.h>
 #include <kho/check.h>
+#include <kho/control.h>
 #include <kho/fdnames.h>
+#include <kho/fds.h>
 #include <kho/suspend.h>
 #include <kho/update.h>
 
@@ -92,6 +94,10 @@ struct negotiation {
 	struct kho_report *versions; /* the outcome for every component */
 	struct versions before;
 };
+/* Judges whoever @to describes, reached by @through: kho_preflight(). */
+int negotiation_check(struct kho *kho, const struct kho_manifest *to,
+		      const char *through, const struct kho_update_opts *opts,
+		      struct kho_report **report, struct kho_error *err);
 /* Can it take over what is there? The report is the caller's, to free. */
 int negotiation_preflight(struct kho *kho, struct negotiation *n,
 			  struct kho_report **report, struct kho_error *err);

@@ -422,6 +422,17 @@ static int update(struct kho *kho, struct successor *next,
 	return ret;
 }
 
+int kho_preflight(struct kho *kho, const struct kho_manifest *to,
+		  const struct kho_update_opts *opts,
+		  struct kho_report **report, struct kho_error *err)
+{
+	struct kho_update_opts how;
+	int ret = OPTS_COPY(&how, opts, kho_update_opts, err);
+
+	return ret ? ret :
+		     negotiation_check(kho, to, "update", &how, report, err);
+}
+
 int kho_update(struct kho *kho, const char *path,
 	       const struct kho_update_opts *opts, struct kho_error *err)
 {

@@ -27,9 +27,10 @@
 
 #include <kho/attach.h>
 #include <kho/compat.h>
+#include <kho/control.h>
+#include <kho/fds.h>
 #include <kho/pages.h>
 #include <kho/tree.h>
-#include <kho/update.h>
 
 #if VERSION == 3
 KHO_COMPONENT(tally, .write = { 3, 3 }, .read = { 3, 3 });

@@ -21,9 +21,9 @@ FLOORS = [['base'], ['compat'], ['arena'], ['data', 'files'], ['handover'],
           ['inspect']]
 # Whose public headers are whose.
 PUBLIC = {
-    'attach.h': 'handover', 'update.h': 'handover', 'suspend.h': 'handover',
+    'attach.h': 'handover', 'control.h': 'handover', 'fds.h': 'handover', 'update.h': 'handover', 'suspend.h': 'handover',
     'session.h': 'handover', 'fdnames.h': 'handover', 'profile.h': 'compat',
-    'check.h': 'compat', 'cmdline.h': 'inspect', 'compat.h': 'compat', 'manifest.h': 'compat',
+    'check.h': 'compat', 'report.h': 'compat', 'cmdline.h': 'inspect', 'compat.h': 'compat', 'manifest.h': 'compat',
     'arena.h': 'arena', 'pages.h': 'arena', 'state.h': 'arena',
     'tracker.h': 'arena', 'tree.h': 'arena', 'radix.h': 'arena',
     'block.h': 'data', 'kmalloc.h': 'data', 'varray.h': 'data',

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include <kho/attach.h>
+#include <kho/fds.h>
 #include <kho/tree.h>
-#include <kho/update.h>
 
 KHO_COMPONENT(state, .write = { STATE_VERSION, STATE_VERSION },
 	      .read = { STATE_VERSION, STATE_VERSION });

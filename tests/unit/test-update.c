@@ -19,6 +19,8 @@
 #include <cmocka.h>
 
 #include <kho/attach.h>
+#include <kho/control.h>
+#include <kho/fds.h>
 #include <kho/pages.h>
 #include <kho/tree.h>
 #include <kho/update.h>

@@ -26,10 +26,10 @@
 
 #include <kho/attach.h>
 #include <kho/compat.h>
+#include <kho/control.h>
 #include <kho/mem.h>
 #include <kho/pages.h>
 #include <kho/tree.h>
-#include <kho/update.h>
 
 #define SLOTS 6
 

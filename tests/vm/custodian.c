@@ -23,11 +23,12 @@
 #include <linux/reboot.h>
 
 #include <kho/compat.h>
-#include <kho/suspend.h>
+#include <kho/control.h>
+#include <kho/fds.h>
 #include <kho/manifest.h>
 #include <kho/pages.h>
+#include <kho/suspend.h>
 #include <kho/tree.h>
-#include <kho/update.h>
 
 /* Where a program's own files begin in its session. */
 #define TOKEN (1ull << 32)
