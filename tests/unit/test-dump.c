@@ -471,6 +471,22 @@ static struct kho_dump *guest_core(const struct guest *g, uint16_t machine)
 	return must_open(file, NULL);
 }
 
+/* Not with memcmp(): there is padding. */
+static void assert_same_root(const struct kho_dump_root *a,
+			     const struct kho_dump_root *b)
+{
+	assert_int_equal(a->phys, b->phys);
+	assert_int_equal(a->size, b->size);
+	assert_int_equal(a->page_shift, b->page_shift);
+	assert_int_equal(a->readable, b->readable);
+	assert_int_equal(a->preserved, b->preserved);
+	assert_int_equal(a->passed, b->passed);
+	assert_int_equal(a->passed_at, b->passed_at);
+	assert_int_equal(a->passed_size, b->passed_size);
+	assert_int_equal(a->scratch, b->scratch);
+	assert_int_equal(a->scratch_size, b->scratch_size);
+}
+
 static void finds(void **state)
 {
 	struct guest g = guest_new(12, 40);
@@ -497,7 +513,7 @@ static void finds(void **state)
 	assert_true(roots[0].readable && roots[0].preserved);
 	assert_false(roots[0].passed);
 	assert_int_equal(kho_dump_root(core, g.root, &one, &err), 0);
-	assert_memory_equal(&one, &roots[0], sizeof(one));
+	assert_same_root(&one, &roots[0]);
 	assert_int_equal(kho_dump_root(core, g.root + 4096, &one, &err),
 			 -EBADMSG);
 	assert_non_null(strstr(err.text, "no FDT at"));
