@@ -18,7 +18,7 @@ all:
 demo:
 	@scripts/setup build demo
 	@scripts/build gcc
-	@examples/demo/demo build/gcc
+	@tests/demo/demo build/gcc
 
 check:
 	@scripts/setup build demo test

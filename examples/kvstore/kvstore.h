@@ -10,7 +10,7 @@
 #include <kho/attach.h>
 #include <kho/block.h>
 
-#include "../kvtable/table.h"
+#include "table.h"
 #include "resp.h"
 
 /*

@@ -18,7 +18,7 @@
  *    to 3, unfreeze() lets us serve on.
  *
  * The story goes on in clients.c (connections), resp.c (the protocol),
- * commands.c, and for what is kept in ../kvtable/table.h.
+ * commands.c, and for what is kept in table.h.
  */
 #include <errno.h>
 #include <getopt.h>

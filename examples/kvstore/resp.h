@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../kvtable/str.h"
+#include "str.h"
 
 /* What a client may send, as in Redis. */
 #define RESP_INLINE_MAX (64ul << 10)

@@ -27,7 +27,7 @@
 #include <kho/pages.h>
 #include <kho/tree.h>
 
-#include "../../examples/kvtable/table.h"
+#include "../../examples/kvstore/table.h"
 
 KHO_COMPONENT(kvtable, .write = { KVTABLE_VERSION, KVTABLE_VERSION },
 	      .read = { KVTABLE_OLDEST, KVTABLE_VERSION },

@@ -35,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../kvstore/resp.h"
+#include "../../examples/kvstore/resp.h"
 
 #define UNIT_SEPARATOR 31
 #define RECORD_SEPARATOR 30
