@@ -12,7 +12,6 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,17 +39,7 @@ static const char *const listener_fds[] = { "tcp", "unix" };
 /* Replies that a client may leave unread before its commands have to wait. */
 #define UNREAD_MAX (1ul << 20)
 
-/* A connection as it is handed over: what is in struct client, and its bytes. */
-struct kvclient {
-	uint64_t id;
-	uint64_t in; /* bytes received and not executed */
-	uint64_t out; /* bytes of replies that were not sent */
-	uint32_t closing;
-	uint32_t protocol;
-	char name[CLIENT_NAME_SIZE];
-};
-
-/* All of them, a chain, and for each its bytes: first @in, then @out. */
+/* All struct kvclient, a chain, and for each its bytes: first @in, then @out. */
 struct kvclients {
 	struct kho_block_root entries;
 	char bytes[];
@@ -61,15 +50,16 @@ KHO_COMPONENT(kvclients, .write = { 1, 1 }, .read = { 1, 1 },
 
 /* ---- one connection ---- */
 
-static struct client *client_new(struct server *server, int fd, uint64_t id)
+static struct client *client_new(struct server *server, int fd)
 {
 	struct client *client = calloc(1, sizeof(*client));
 
-	if (!client)
+	if (!client) {
+		close(fd);
 		return NULL;
+	}
 	client->fd = fd;
-	client->id = id;
-	client->protocol = 2;
+	client->kept.protocol = 2;
 	client->next = server->clients;
 	client->prev = &server->clients;
 	if (client->next)
@@ -79,16 +69,24 @@ static struct client *client_new(struct server *server, int fd, uint64_t id)
 	return client;
 }
 
+static bool watch(struct server *server, int fd, void *source, uint32_t before,
+		  uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = source };
+
+	return before == events ||
+	       !epoll_ctl(server->epoll, before ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
+			  fd, &event);
+}
+
+/* Without events, connections wait in the queue until somebody else goes. */
 static void watch_listeners(struct server *server, uint32_t events)
 {
-	struct epoll_event event = { .events = events };
-	size_t i;
+	int *fd;
 
-	for (i = 0; i < 2; i++) {
-		event.data.ptr = &server->listeners[i];
-		if (server->listeners[i] >= 0)
-			epoll_ctl(server->epoll, EPOLL_CTL_MOD,
-				  server->listeners[i], &event);
+	for (fd = server->listeners; fd < server->listeners + 2; fd++) {
+		if (*fd >= 0)
+			watch(server, *fd, fd, ~events, events);
 	}
 	server->paused = !events;
 }
@@ -110,16 +108,12 @@ static void client_free(struct server *server, struct client *client)
 		watch_listeners(server, EPOLLIN);
 }
 
-/*
- * Executes what is there, as long as the client reads its replies. Without
- * memory for a reply the connection is broken: the next one would be taken for
- * it.
- */
+/* Executes what is there, as long as the client reads its replies. */
 static void execute(struct server *server, struct client *client)
 {
 	int ret;
 
-	while (!client->closing && !client->broken &&
+	while (!client->kept.closing && !client->broken &&
 	       buf_left(&client->out) < UNREAD_MAX) {
 		ret = resp_parse(&client->parser, &client->in);
 		if (!ret)
@@ -127,12 +121,13 @@ static void execute(struct server *server, struct client *client)
 		if (ret < 0) {
 			resp_line(&client->out, '-', "ERR Protocol error: %s",
 				  client->parser.error);
-			client->closing = true;
+			client->kept.closing = true;
 		} else if (client->parser.argc) {
 			command_run(server, client);
 		}
 		if (ret > 0)
 			resp_next(&client->parser, &client->in);
+		/* A reply is missing: the next would be taken for it. */
 		client->broken |= client->out.failed;
 	}
 }
@@ -154,39 +149,26 @@ static void flush(struct client *client)
 	}
 }
 
-static bool watch(struct server *server, struct client *client)
-{
-	size_t unread = buf_left(&client->out);
-	struct epoll_event event = { .data.ptr = client };
-
-	if (!client->closing && unread < UNREAD_MAX)
-		event.events |= EPOLLIN;
-	if (unread)
-		event.events |= EPOLLOUT;
-	if (event.events == client->events)
-		return true;
-	if (epoll_ctl(server->epoll,
-		      client->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
-		      client->fd, &event))
-		return false;
-	client->events = event.events;
-	return true;
-}
-
 /* Does all that can be done without waiting; the client may be gone then. */
 static void serve(struct server *server, struct client *client)
 {
+	uint32_t events;
+	size_t unread;
 	bool waited;
 
 	do {
 		execute(server, client);
 		waited = buf_left(&client->out) >= UNREAD_MAX;
 		flush(client);
-	} while (!client->broken && waited &&
-		 buf_left(&client->out) < UNREAD_MAX);
-	if (client->broken || (client->closing && !buf_left(&client->out)) ||
-	    !watch(server, client))
+		unread = buf_left(&client->out);
+	} while (!client->broken && waited && unread < UNREAD_MAX);
+	events = (unread ? EPOLLOUT : 0) |
+		 (client->kept.closing || unread >= UNREAD_MAX ? 0 : EPOLLIN);
+	if (client->broken || !events ||
+	    !watch(server, client->fd, client, client->events, events))
 		client_free(server, client);
+	else
+		client->events = events;
 }
 
 static void receive(struct server *server, struct client *client)
@@ -198,10 +180,8 @@ static void receive(struct server *server, struct client *client)
 		return;
 	if (n > 0)
 		client->in.len += (size_t)n;
-	else if (n < 0)
-		client->broken = true;
-	else
-		client->closing = true;
+	client->broken |= n < 0;
+	client->kept.closing |= n == 0;
 	serve(server, client);
 }
 
@@ -215,17 +195,16 @@ static void accept_clients(struct server *server, int listener)
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
-		/* They wait in the queue until somebody else goes. */
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE))
 			watch_listeners(server, 0);
 		if (fd < 0)
 			return;
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		client = client_new(server, fd, ++server->last_id);
+		client = client_new(server, fd);
 		if (!client)
-			close(fd);
-		else if (!watch(server, client))
-			client_free(server, client);
+			continue;
+		client->kept.id = ++server->last_id;
+		serve(server, client);
 	}
 }
 
@@ -241,105 +220,95 @@ void clients_event(struct server *server, void *source, uint32_t events)
 
 /* ---- listening ---- */
 
-static int listen_at(const struct sockaddr *addr, socklen_t len)
-{
-	int fd = socket(addr->sa_family,
-			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int one = 1, saved;
-
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	/* A socket file that nobody listens on is left from a crash. */
-	if (addr->sa_family == AF_UNIX && connect(fd, addr, len) &&
-	    errno == ECONNREFUSED)
-		unlink(((const struct sockaddr_un *)addr)->sun_path);
-	if (!bind(fd, addr, len) && !listen(fd, SOMAXCONN))
-		return fd;
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
-}
-
-static int listen_tcp(struct server *server, struct kho_error *err)
+/* The TCP socket, or the Unix one. */
+static int listen_at(struct server *server, bool is_unix)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
 				  .sin_port = htons(server->port) };
-	int fd;
-
-	if (inet_pton(AF_INET, server->bind, &in.sin_addr) != 1)
-		return kho_fail(err, -EINVAL, "--bind %s: not an IPv4 address",
-				server->bind);
-	fd = listen_at((struct sockaddr *)&in, sizeof(in));
-	return fd >= 0 ?
-		       fd :
-		       kho_fail(err, -errno, "cannot listen on %s port %u: %s",
-				server->bind, server->port, strerror(errno));
-}
-
-static int listen_unix(struct server *server, struct kho_error *err)
-{
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd = -1;
+	struct sockaddr *addr = is_unix ? (void *)&un : (void *)&in;
+	socklen_t len = is_unix ? sizeof(un) : sizeof(in);
+	const char *where = is_unix ? server->unix_path : server->bind;
+	int fd = socket(addr->sa_family,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1;
 
-	errno = ENAMETOOLONG;
-	if (strlen(server->unix_path) < sizeof(un.sun_path)) {
-		strcpy(un.sun_path, server->unix_path);
-		fd = listen_at((struct sockaddr *)&un, sizeof(un));
-	}
-	return fd >= 0 ? fd :
-			 kho_fail(err, -errno, "cannot listen on %s: %s",
-				  server->unix_path, strerror(errno));
+	if (is_unix && strlen(where) >= sizeof(un.sun_path))
+		die("--unix %s: too long", where);
+	if (!is_unix && inet_pton(AF_INET, where, &in.sin_addr) != 1)
+		die("--bind %s: not an IPv4 address", where);
+	if (is_unix)
+		strcpy(un.sun_path, where);
+	/* A socket file that nobody listens on is left from a crash. */
+	if (is_unix && connect(fd, addr, len) && errno == ECONNREFUSED)
+		unlink(where);
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    bind(fd, addr, len) || listen(fd, SOMAXCONN))
+		die("cannot listen on %s%s%.0u: %s", where,
+		    is_unix ? "" : " port ", is_unix ? 0 : server->port,
+		    strerror(errno));
+	return fd;
 }
 
 /* Sockets that came with the arena are used as they are. */
-int clients_listen(struct server *server, struct kho_error *err)
+void clients_listen(struct server *server)
 {
 	struct sockaddr_in addr;
 	socklen_t len = sizeof(addr);
-	int *fds = server->listeners, i;
+	int *fd = server->listeners, i;
 
-	for (i = 0; i < 2; i++)
-		fds[i] = kho_take_fd(server->kho, listener_fds[i]);
-	if (fds[0] < 0)
-		fds[0] = listen_tcp(server, err);
-	if (fds[0] < 0)
-		return fds[0];
-	if (!getsockname(fds[0], (struct sockaddr *)&addr, &len))
+	for (i = 0; i < 2; i++) {
+		fd[i] = kho_take_fd(server->kho, listener_fds[i]);
+		if (fd[i] < 0 && (!i || server->unix_path))
+			fd[i] = listen_at(server, i);
+	}
+	if (!getsockname(fd[0], (struct sockaddr *)&addr, &len))
 		server->port = ntohs(addr.sin_port);
-	if (fds[1] >= 0 || !server->unix_path)
-		return 0;
-	fds[1] = listen_unix(server, err);
-	return fds[1] < 0 ? fds[1] : 0;
 }
 
 /* ---- handing over ---- */
 
 static char *save_bytes(char *to, const struct buf *buf)
 {
-	size_t len = buf_left(buf);
-
-	if (len)
-		memcpy(to, buf->data + buf->pos, len);
-	return to + len;
+	if (buf_left(buf))
+		memcpy(to, buf->data + buf->pos, buf_left(buf));
+	return to + buf_left(buf);
 }
 
-/* There is room for the entry; returns where the next one's bytes go. */
-static char *save(struct kho_blocks *entries, const struct client *client,
-		  char *to)
+/* On failure, what was done is left to clients_unfreeze(). */
+int clients_freeze(struct server *server)
 {
-	struct kvclient saved = {
-		.id = client->id,
-		.in = buf_left(&client->in),
-		.out = buf_left(&client->out),
-		.closing = client->closing,
-		.protocol = (uint32_t)client->protocol,
-	};
+	size_t size = sizeof(struct kvclients);
+	struct kvclients *blob;
+	struct client *c;
+	char *to;
+	int ret;
 
-	memcpy(saved.name, client->name, sizeof(saved.name));
-	kho_block_append(entries, &saved);
-	return save_bytes(save_bytes(to, &client->in), &client->out);
+	for (c = server->clients; c; c = c->next) {
+		c->kept.in = buf_left(&c->in);
+		c->kept.out = buf_left(&c->out);
+		size += c->kept.in + c->kept.out;
+	}
+	blob = kho_alloc_preserve(server->kho, size);
+	if (!blob)
+		return -errno;
+	ret = kho_add_subtree(server->kho, SUBTREE, &kvclients_component, 0,
+			      blob, size, NULL);
+	if (ret) {
+		kho_unpreserve_free(server->kho, blob);
+		return ret;
+	}
+	ret = kho_block_create(server->kho, sizeof(c->kept), &blob->entries,
+			       &server->saved, NULL);
+	if (!ret)
+		ret = kho_block_grow(server->saved, server->nr_clients);
+	to = blob->bytes;
+	for (c = server->clients; c && !ret; c = c->next) {
+		kho_block_append(server->saved, &c->kept);
+		to = save_bytes(save_bytes(to, &c->in), &c->out);
+		ret = kho_add_fd(server->kho, CLIENT_FD, c->fd, 0, NULL);
+	}
+	return ret;
 }
 
 static void drop_saved(struct server *server)
@@ -353,46 +322,6 @@ static void drop_saved(struct server *server)
 	kho_unpreserve_free(server->kho, blob);
 }
 
-static int save_all(struct server *server)
-{
-	size_t size = sizeof(struct kvclients);
-	struct kvclients *blob;
-	struct client *client;
-	char *to;
-	int ret;
-
-	for (client = server->clients; client; client = client->next)
-		size += buf_left(&client->in) + buf_left(&client->out);
-	blob = kho_alloc_preserve(server->kho, size);
-	if (!blob)
-		return -errno;
-	ret = kho_add_subtree(server->kho, SUBTREE, &kvclients_component, 0,
-			      blob, size, NULL);
-	if (ret) {
-		kho_unpreserve_free(server->kho, blob);
-		return ret;
-	}
-	ret = kho_block_create(server->kho, sizeof(struct kvclient),
-			       &blob->entries, &server->saved, NULL);
-	if (!ret)
-		ret = kho_block_grow(server->saved, server->nr_clients);
-	to = blob->bytes;
-	for (client = server->clients; client && !ret; client = client->next)
-		to = save(server->saved, client, to);
-	return ret;
-}
-
-/* On failure, what was done is left to clients_unfreeze(). */
-int clients_freeze(struct server *server)
-{
-	struct client *client;
-	int ret = save_all(server);
-
-	for (client = server->clients; client && !ret; client = client->next)
-		ret = kho_add_fd(server->kho, CLIENT_FD, client->fd, 0, NULL);
-	return ret;
-}
-
 void clients_unfreeze(struct server *server)
 {
 	struct client *client;
@@ -402,83 +331,68 @@ void clients_unfreeze(struct server *server)
 	drop_saved(server);
 }
 
-static bool restore(struct server *server, int fd, const struct kvclient *saved,
-		    const char *bytes)
-{
-	struct client *client = client_new(server, fd, saved->id);
-
-	if (!client)
-		return false;
-	client->closing = saved->closing;
-	client->protocol = saved->protocol == 3 ? 3 : 2;
-	memcpy(client->name, saved->name, sizeof(client->name) - 1);
-	buf_add(&client->in, bytes, saved->in);
-	buf_add(&client->out, bytes + saved->in, saved->out);
-	if (client->id > server->last_id)
-		server->last_id = client->id;
-	return !client->in.failed && !client->out.failed;
-}
-
 /* The connections that came along; writes nothing to the arena. */
-int clients_restore(struct server *server, struct kho_error *err)
+void clients_restore(struct server *server)
 {
 	size_t size = 0, left;
 	struct kvclients *blob = kho_subtree(server->kho, SUBTREE, &size, NULL);
-	const struct kvclient *saved;
+	const struct kvclient *kept;
 	struct kho_block_iter iter;
-	int fd, ret;
+	struct client *client;
+	struct kho_error err;
+	const char *bytes;
+	int fd;
 
 	if (!blob)
-		return 0;
+		return;
 	if (size < sizeof(*blob))
-		return kho_fail(err, -EBADMSG, "subtree '%s' is cut off",
-				SUBTREE);
-	ret = kho_block_restore(server->kho, sizeof(*saved), &blob->entries,
-				&server->saved, err);
-	if (ret)
-		return ret;
+		die("subtree '%s' is cut off", SUBTREE);
+	if (kho_block_restore(server->kho, sizeof(*kept), &blob->entries,
+			      &server->saved, &err))
+		die("%s", err.text);
 	left = size - sizeof(*blob);
 	iter = kho_block_begin(server->saved);
-	while ((saved = kho_block_next(&iter))) {
-		if (saved->in > left || saved->out > left - saved->in)
-			return kho_fail(err, -EBADMSG,
-					"subtree '%s' is cut off", SUBTREE);
+	while ((kept = kho_block_next(&iter))) {
+		if (kept->in > left || kept->out > left - kept->in)
+			die("subtree '%s' is cut off", SUBTREE);
 		fd = kho_take_fd(server->kho, CLIENT_FD);
 		if (fd < 0)
 			break; /* there was a crash since */
-		if (!restore(server, fd, saved, (char *)blob + size - left))
-			return kho_fail(err, -ENOMEM, "out of memory");
-		left -= saved->in + saved->out;
+		client = client_new(server, fd);
+		if (!client)
+			die("out of memory");
+		client->kept = *kept;
+		client->kept.name[CLIENT_NAME_SIZE - 1] = 0;
+		bytes = (char *)blob + size - left;
+		buf_add(&client->in, bytes, kept->in);
+		buf_add(&client->out, bytes + kept->in, kept->out);
+		if (client->in.failed || client->out.failed)
+			die("out of memory");
+		if (kept->id > server->last_id)
+			server->last_id = kept->id;
+		left -= kept->in + kept->out;
 	}
-	return 0;
 }
 
 /* After kho_ready(). */
-int clients_start(struct server *server, struct kho_error *err)
+void clients_start(struct server *server)
 {
-	struct epoll_event event = { .events = EPOLLIN };
 	struct client *client, *next;
-	size_t i;
-	int ret;
+	int i, fd, ret;
 
 	drop_saved(server);
 	for (i = 0; i < 2; i++) {
-		if (server->listeners[i] < 0)
+		fd = server->listeners[i];
+		if (fd < 0)
 			continue;
-		ret = kho_add_fd(server->kho, listener_fds[i],
-				 server->listeners[i], KHO_FD_STORE, NULL);
-		event.data.ptr = &server->listeners[i];
-		if (ret && ret != -EEXIST)
-			errno = -ret;
-		else if (!epoll_ctl(server->epoll, EPOLL_CTL_ADD,
-				    server->listeners[i], &event))
-			continue;
-		return kho_fail(err, -errno, "cannot keep the %s socket: %s",
-				listener_fds[i], strerror(errno));
+		ret = kho_add_fd(server->kho, listener_fds[i], fd, KHO_FD_STORE,
+				 NULL);
+		if ((ret && ret != -EEXIST) ||
+		    !watch(server, fd, &server->listeners[i], 0, EPOLLIN))
+			die("cannot keep the %s socket", listener_fds[i]);
 	}
 	for (client = server->clients; client; client = next) {
 		next = client->next;
 		serve(server, client);
 	}
-	return 0;
 }

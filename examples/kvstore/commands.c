@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* The commands. A reply is added only when what it says is in the arena. */
+/*
+ * The commands: what several of them need, then one after the other, and at the
+ * end the table of them all. A reply is added only when what it says is in the
+ * arena.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -25,21 +29,37 @@ struct request {
 	const struct command *command;
 	size_t argc;
 	const struct str *argv;
+	struct entry *e; /* of the command's only key; or NULL */
+};
+
+/* What a command does with its only key before it runs. */
+enum use {
+	NO_KEY,
+	KEY, /* looks for it */
+	VALUE, /* looks what is in it, which counts as use */
 };
 
 /*
- * One of them; @first, @last (negative: from the end) and @step say which
- * arguments are keys. A negative @arity: at least so many arguments. @run
- * returns false when it could not do it; @arg is its own.
+ * With at least @least arguments and at most @most, itself among them; 0: any
+ * number. @first, @last (negative: from the end) and @step say which of them
+ * are keys. The only key may hold @kind, or anything. @run returns false when
+ * it could not do it; @arg is its own.
  */
 struct command {
 	const char *name;
-	int arity;
+	size_t least, most;
 	const char *flag;
 	int first, last, step;
+	enum use use;
+	enum kind kind;
 	bool (*run)(struct request *r);
 	long long arg;
 };
+
+static struct str text(const char *s)
+{
+	return (struct str){ s, strlen(s) };
+}
 
 static bool is(struct str str, const char *word)
 {
@@ -113,20 +133,20 @@ static void array(struct request *r, uint64_t n)
 /* @n names, each with a value. */
 static void map(struct request *r, size_t n)
 {
-	bool resp3 = r->client->protocol == 3;
+	bool resp3 = r->client->kept.protocol == 3;
 
 	resp_head(r->out, resp3 ? '%' : '*', (long long)(resp3 ? n : 2 * n));
 }
 
-static bool status(struct request *r, const char *text)
+static bool status(struct request *r, const char *line)
 {
-	resp_line(r->out, '+', "%s", text);
+	resp_line(r->out, '+', "%s", line);
 	return true;
 }
 
 static bool null(struct request *r)
 {
-	bool resp3 = r->client->protocol == 3;
+	bool resp3 = r->client->kept.protocol == 3;
 
 	buf_add(r->out, resp3 ? "_\r\n" : "$-1\r\n", resp3 ? 3 : 5);
 	return true;
@@ -145,75 +165,58 @@ static bool value(struct request *r, const struct entry *e)
 
 #define error(r, ...) (resp_line((r)->out, '-', __VA_ARGS__), false)
 
-static bool syntax(struct request *r)
-{
-	return error(r, "ERR syntax error");
-}
+#define SYNTAX "ERR syntax error"
+#define ARITY "ERR wrong number of arguments for '%s' command"
+#define SUBCOMMAND                                                             \
+	"ERR unknown subcommand or wrong number of arguments for '%s' command"
 
 static bool out_of_memory(struct request *r)
 {
 	if (errno == EFBIG)
-		return error(r, "ERR string exceeds maximum allowed size "
-				"(proto-max-bulk-len)");
-	return error(r, "OOM command not allowed when used memory > "
-			"'maxmemory'.");
-}
-
-static bool wrong_arity(struct request *r)
-{
-	return error(r, "ERR wrong number of arguments for '%s' command",
-		     r->command->name);
-}
-
-static bool subcommand(struct request *r)
-{
+		return error(r,
+			     "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 	return error(r,
-		     "ERR unknown subcommand or wrong number of arguments "
-		     "for '%s' command",
-		     r->command->name);
+		     "OOM command not allowed when used memory > 'maxmemory'.");
 }
 
-static int shown(struct str str)
-{
-	return (int)(str.len < 64 ? str.len : 64);
-}
+/* For "%.*s". */
+#define SHOWN(str) (int)((str).len < 64 ? (str).len : 64), (str).p
 
-/* ---- what most commands need: false when that has been replied to ---- */
+/* ---- keys and arguments: false when what is wrong has been replied ---- */
 
 /* An expired key is deleted by whoever comes across it. */
-static struct entry *lookup(struct request *r, struct str key)
+static struct entry *lookup(struct request *r, struct str key, enum use use)
 {
-	struct entry *e = table_find(r->table, key);
+	struct kvstore *state = r->server->state;
+	struct entry *e = table_find(r->table, ENTRY_STRING, key);
 
-	if (!e || !entry_expired(e, r->server->now))
-		return e;
-	table_delete(r->table, key);
-	return NULL;
-}
-
-/* For reading its value: that is what counts as use. */
-static struct entry *lookup_read(struct request *r, struct str key)
-{
-	struct entry *e = lookup(r, key);
-
-	if (e)
-		entry_touch(e, r->server->now);
-	if (r->server->version >= 2) {
-		r->server->state->hits += e != NULL;
-		r->server->state->misses += e == NULL;
+	if (e && entry_expired(r->table, e)) {
+		table_delete(r->table, ENTRY_STRING, key);
+		e = NULL;
 	}
+	if (use == VALUE && e)
+		entry_touch(r->table, e);
+	if (use == VALUE && r->server->version >= 2)
+		++*(e ? &state->hits : &state->misses);
 	return e;
 }
 
-static const char *type_name(const struct entry *e)
+static bool drop(struct request *r, struct str key)
 {
-	return entry_is_list(e) ? "list" : "string";
+	return table_delete(r->table, ENTRY_STRING, key);
+}
+
+/* Nothing leads to it yet. NULL: there is no memory. */
+static struct entry *new_string(struct request *r, struct str key,
+				struct str val, uint64_t expires)
+{
+	return table_new(r->table, ENTRY_STRING, key, val, expires);
 }
 
 /* Not when the key holds something else. */
-static bool typed(struct request *r, const struct entry *e, bool list)
+static bool typed(struct request *r, const struct entry *e, enum kind kind)
 {
-	if (!e || entry_is_list(e) == list)
+	if (!e || entry_kind(e) == kind)
 		return true;
 	return error(r, "WRONGTYPE Operation against a key holding the wrong "
 			"kind of value");
@@ -233,7 +236,7 @@ static bool int_arg(struct request *r, struct str arg, long long *n)
 static bool time_arg(struct request *r, struct str arg, long long unit,
 		     long long least, long long *when)
 {
-	long long base = unit > 0 ? (long long)r->server->now : 0;
+	long long base = unit > 0 ? (long long)r->table->now : 0;
 
 	if (!int_arg(r, arg, when))
 		return false;
@@ -245,20 +248,16 @@ static bool time_arg(struct request *r, struct str arg, long long unit,
 		     r->command->name);
 }
 
-/* Nothing leads to it yet. NULL: there is no memory. */
-static struct entry *new_entry(struct request *r, struct str key,
-			       struct str val, uint64_t expires)
-{
-	return table_new(r->table, key, val, expires, r->server->now);
-}
-
 /* ---- strings ---- */
 
 static bool cmd_get(struct request *r)
 {
-	struct entry *e = lookup_read(r, r->argv[1]);
+	return value(r, r->e);
+}
 
-	return typed(r, e, false) && value(r, e);
+static bool cmd_strlen(struct request *r)
+{
+	return integer(r, r->e ? r->e->vlen : 0);
 }
 
 static bool cmd_mget(struct request *r)
@@ -268,8 +267,8 @@ static bool cmd_mget(struct request *r)
 
 	array(r, r->argc - 1);
 	for (i = 1; i < r->argc; i++) {
-		e = lookup_read(r, r->argv[i]);
-		value(r, e && !entry_is_list(e) ? e : NULL);
+		e = lookup(r, r->argv[i], VALUE);
+		value(r, e && entry_kind(e) == ENTRY_STRING ? e : NULL);
 	}
 	return true;
 }
@@ -303,7 +302,7 @@ static bool set_options(struct request *r, struct set_options *set)
 		} else if (is(r->argv[i], "KEEPTTL") && !set->expiring) {
 			set->keepttl = true;
 		} else {
-			return syntax(r);
+			return error(r, SYNTAX);
 		}
 	}
 	return true;
@@ -317,14 +316,14 @@ static bool cmd_set(struct request *r)
 	if (!set_options(r, &set))
 		return false;
 	if (set.nx || set.xx || set.get || set.keepttl)
-		old = lookup(r, r->argv[1]);
-	if (set.get && !typed(r, old, false))
+		old = lookup(r, r->argv[1], KEY);
+	if (set.get && !typed(r, old, ENTRY_STRING))
 		return false;
 	if (set.keepttl && old)
 		set.expires = (long long)old->expires;
 	if ((set.nx && old) || (set.xx && !old))
 		return value(r, set.get ? old : NULL);
-	e = new_entry(r, r->argv[1], r->argv[2], (uint64_t)set.expires);
+	e = new_string(r, r->argv[1], r->argv[2], (uint64_t)set.expires);
 	if (!e)
 		return out_of_memory(r);
 	if (set.get)
@@ -340,11 +339,11 @@ static bool cmd_mset(struct request *r)
 	bool done;
 
 	if (r->argc % 2 == 0)
-		return wrong_arity(r);
+		return error(r, ARITY, r->command->name);
 	entries = calloc(n, sizeof(struct entry *));
 	for (; entries && i < n; i++) {
-		entries[i] =
-			new_entry(r, r->argv[2 * i + 1], r->argv[2 * i + 2], 0);
+		entries[i] = new_string(r, r->argv[2 * i + 1],
+					r->argv[2 * i + 2], 0);
 		if (!entries[i])
 			break;
 	}
@@ -360,77 +359,64 @@ static bool cmd_mset(struct request *r)
 /* INCR, DECR, INCRBY, DECRBY: @arg is 1 or -1, by which the number counts. */
 static bool cmd_add(struct request *r)
 {
-	struct entry *e = lookup(r, r->argv[1]);
+	struct entry *e = r->e;
 	long long delta = 1, n = 0;
-	char text[24];
+	char digits[24];
 
 	if (r->argc == 3 && !int_arg(r, r->argv[2], &delta))
 		return false;
 	if (__builtin_mul_overflow(delta, r->command->arg, &delta))
 		return error(r, "ERR decrement would overflow");
-	if (!typed(r, e, false) || (e && !int_arg(r, entry_value(e), &n)))
+	if (e && !int_arg(r, entry_value(e), &n))
 		return false;
 	if (__builtin_add_overflow(n, delta, &n))
 		return error(r, "ERR increment or decrement would overflow");
-	snprintf(text, sizeof(text), "%lld", n);
-	e = new_entry(r, r->argv[1], (struct str){ text, strlen(text) },
-		      e ? e->expires : 0);
+	snprintf(digits, sizeof(digits), "%lld", n);
+	e = new_string(r, r->argv[1], text(digits), e ? e->expires : 0);
 	if (!e)
 		return out_of_memory(r);
 	table_put(r->table, &e, 1);
 	return integer(r, n);
 }
 
-static bool cmd_strlen(struct request *r)
-{
-	struct entry *e = lookup_read(r, r->argv[1]);
-
-	return typed(r, e, false) && integer(r, e ? e->vlen : 0);
-}
-
 /* ---- lists ---- */
 
 #if KVSTORE_VERSION >= 2
 
-static uint64_t length(const struct entry *e)
+static long long length(const struct entry *e)
 {
-	return e ? entry_list(e)->length : 0;
+	return e ? (long long)entry_list(e)->length : 0;
 }
 
 /* LPUSH, RPUSH: @arg is the end. */
 static bool cmd_push(struct request *r)
 {
-	enum list_end end = (enum list_end)r->command->arg;
-	struct entry *old = lookup(r, r->argv[1]), *e = old;
-	int ret = 0;
+	struct entry *e = r->e;
+	int ret;
 
-	if (!typed(r, old, true))
-		return false;
-	if (!old)
-		e = table_new_list(r->table, r->argv[1], r->server->now);
-	if (e)
-		ret = list_push(r->table, e, end, &r->argv[2], r->argc - 2);
-	if (ret && !old)
-		table_drop(r->table, e);
-	errno = ret ? -ret : errno;
-	if (!e || ret)
+	if (!e)
+		e = list_new(r->table, r->argv[1]);
+	if (!e)
 		return out_of_memory(r);
-	entry_touch(e, r->server->now);
-	if (!old)
+	ret = list_push(r->table, e, (enum list_end)r->command->arg,
+			&r->argv[2], r->argc - 2);
+	if (ret && !r->e)
+		table_drop(r->table, e);
+	errno = -ret;
+	if (ret)
+		return out_of_memory(r);
+	entry_touch(r->table, e);
+	integer(r, length(e));
+	if (!r->e)
 		table_put(r->table, &e, 1);
-	return integer(r, (long long)length(table_find(r->table, r->argv[1])));
+	return true;
 }
 
 /* @n elements, one after the other in steps of 1 or -1. */
-static bool elements(struct request *r, const struct entry *e, uint64_t index,
-		     uint64_t n, int step)
+static bool elements(struct request *r, long long index, long long n, int step)
 {
-	const struct element *x;
-
-	for (; n; n--, index += (uint64_t)step) {
-		x = list_at(r->table, e, index);
-		bulk(r, (struct str){ x->bytes, x->len });
-	}
+	for (; n; n--, index += step)
+		value(r, list_at(r->table, r->e, (uint64_t)index));
 	return true;
 }
 
@@ -438,87 +424,75 @@ static bool elements(struct request *r, const struct entry *e, uint64_t index,
 static bool cmd_pop(struct request *r)
 {
 	bool first = r->command->arg == LIST_FIRST, some = r->argc == 3;
-	struct entry *e = lookup(r, r->argv[1]);
-	long long count = 1;
-	uint64_t n;
+	long long n = 1;
 
-	if (r->argc > 3)
-		return wrong_arity(r);
-	if (some && (!str_int(r->argv[2], &count) || count < 0))
+	if (some && (!str_int(r->argv[2], &n) || n < 0))
 		return error(r, "ERR value is out of range, must be positive");
-	if (!typed(r, e, true))
+	if (!typed(r, r->e, ENTRY_LIST))
 		return false;
-	if (!e && some && r->client->protocol == 2)
+	if (!r->e && some && r->client->kept.protocol == 2) {
 		resp_head(r->out, '*', -1);
-	else if (!e)
-		null(r);
-	if (!e)
 		return true;
-	n = (uint64_t)count < length(e) ? (uint64_t)count : length(e);
+	}
+	if (!r->e)
+		return null(r);
+	if (n > length(r->e))
+		n = length(r->e);
 	if (some)
-		array(r, n);
-	elements(r, e, first ? 0 : length(e) - 1, n, first ? 1 : -1);
-	entry_touch(e, r->server->now);
-	if (n == length(e))
-		return table_delete(r->table, r->argv[1]);
-	list_pop(r->table, e, (enum list_end)r->command->arg, n);
+		array(r, (uint64_t)n);
+	elements(r, first ? 0 : length(r->e) - 1, n, first ? 1 : -1);
+	entry_touch(r->table, r->e);
+	if (n == length(r->e))
+		return drop(r, r->argv[1]);
+	list_pop(r->table, r->e, (enum list_end)r->command->arg, (uint64_t)n);
 	return true;
 }
 
 static bool cmd_llen(struct request *r)
 {
-	struct entry *e = lookup_read(r, r->argv[1]);
-
-	return typed(r, e, true) && integer(r, (long long)length(e));
+	return integer(r, length(r->e));
 }
 
 static bool cmd_lrange(struct request *r)
 {
 	long long first, last, len;
-	struct entry *e;
 
 	if (!int_arg(r, r->argv[2], &first) || !int_arg(r, r->argv[3], &last))
 		return false;
-	e = lookup_read(r, r->argv[1]);
-	if (!typed(r, e, true))
-		return false;
-	len = (long long)length(e);
+	len = length(r->e);
 	first += first < 0 ? len : 0;
 	last += last < 0 ? len : 0;
 	first = first < 0 ? 0 : first;
 	last = last < len ? last : len - 1;
-	last = last < first ? first - 1 : last;
-	array(r, (uint64_t)(last - first + 1));
-	return elements(r, e, (uint64_t)first, (uint64_t)(last - first + 1), 1);
+	len = last < first ? 0 : last - first + 1;
+	array(r, (uint64_t)len);
+	return elements(r, first, len, 1);
 }
 
 static bool cmd_lindex(struct request *r)
 {
-	struct entry *e = lookup_read(r, r->argv[1]);
 	long long index;
 
-	if (!e)
+	if (!r->e)
 		return null(r);
-	if (!typed(r, e, true) || !int_arg(r, r->argv[2], &index))
+	if (!int_arg(r, r->argv[2], &index))
 		return false;
-	index += index < 0 ? (long long)length(e) : 0;
-	if (index < 0 || index >= (long long)length(e))
-		return null(r);
-	return elements(r, e, (uint64_t)index, 1, 1);
+	index += index < 0 ? length(r->e) : 0;
+	return value(r, list_at(r->table, r->e, (uint64_t)index));
 }
 
 /* When an entry that an older version wrote was last used is not known: 0. */
 static bool cmd_object(struct request *r)
 {
-	uint64_t now = r->server->now, accessed;
+	uint64_t now = r->table->now, accessed;
 	struct entry *e;
 
 	if (!is(r->argv[1], "IDLETIME") || r->argc != 3)
-		return subcommand(r);
-	e = lookup(r, r->argv[2]);
+		return error(r, SUBCOMMAND, r->command->name);
+	e = lookup(r, r->argv[2], KEY);
 	if (!e)
 		return null(r);
-	accessed = entry_accessed(e);
+	accessed = entry_accessed(r->table, e);
 	if (!accessed || accessed > now)
 		accessed = now;
 	return integer(r, (long long)(now - accessed) / 1000);
@@ -531,60 +505,56 @@ static bool cmd_object(struct request *r)
 /* DEL, UNLINK, EXISTS: @arg is false. */
 static bool cmd_del(struct request *r)
 {
+	bool look = r->command->arg;
 	long long n = 0;
 	size_t i;
 
-	for (i = 1; i < r->argc; i++) {
-		if (r->command->arg)
-			n += lookup_read(r, r->argv[i]) != NULL;
-		else if (lookup(r, r->argv[i]))
-			n += table_delete(r->table, r->argv[i]);
-	}
+	for (i = 1; i < r->argc; i++)
+		n += lookup(r, r->argv[i], look ? VALUE : KEY) &&
+		     (look || drop(r, r->argv[i]));
 	return integer(r, n);
+}
+
+static const char *type_name(const struct entry *e)
+{
+	return entry_kind(e) == ENTRY_LIST ? "list" : "string";
 }
 
 static bool cmd_type(struct request *r)
 {
-	struct entry *e = lookup(r, r->argv[1]);
-
-	return status(r, e ? type_name(e) : "none");
+	return status(r, r->e ? type_name(r->e) : "none");
 }
 
 /* EXPIRE and its kin: @arg is the unit, as time_arg() wants it. */
 static bool cmd_expire(struct request *r)
 {
-	struct entry *e;
 	long long when;
 
 	if (!time_arg(r, r->argv[2], r->command->arg, LLONG_MIN, &when))
 		return false;
-	e = lookup(r, r->argv[1]);
-	if (e && when <= (long long)r->server->now)
-		table_delete(r->table, r->argv[1]);
-	else if (e)
-		publish(&e->expires, (uint64_t)when);
-	return integer(r, e != NULL);
+	if (r->e && when <= (long long)r->table->now)
+		drop(r, r->argv[1]);
+	else if (r->e)
+		entry_expire(r->e, (uint64_t)when);
+	return integer(r, r->e != NULL);
 }
 
 static bool cmd_persist(struct request *r)
 {
-	struct entry *e = lookup(r, r->argv[1]);
-
-	integer(r, e && e->expires);
-	if (e)
-		publish(&e->expires, 0);
+	integer(r, r->e && r->e->expires);
+	if (r->e)
+		entry_expire(r->e, 0);
 	return true;
 }
 
 /* TTL, PTTL: @arg is the unit in ms. -1: it never expires; -2: there is none. */
 static bool cmd_ttl(struct request *r)
 {
-	struct entry *e = lookup(r, r->argv[1]);
 	long long unit = r->command->arg, left;
 
-	if (!e || !e->expires)
-		return integer(r, e ? -1 : -2);
-	left = (long long)(e->expires - r->server->now);
+	if (!r->e || !r->e->expires)
+		return integer(r, r->e ? -1 : -2);
+	left = (long long)(r->e->expires - r->table->now);
 	return integer(r, (left + unit / 2) / unit);
 }
 
@@ -597,7 +567,7 @@ static bool cmd_flushall(struct request *r)
 {
 	if (r->argc > 2 || (r->argc == 2 && !is(r->argv[1], "ASYNC") &&
 			    !is(r->argv[1], "SYNC")))
-		return syntax(r);
+		return error(r, SYNTAX);
 	table_flush(r->table);
 	return status(r, "OK");
 }
@@ -605,7 +575,6 @@ static bool cmd_flushall(struct request *r)
 struct keys {
 	struct buf found;
 	size_t n;
-	uint64_t now;
 	struct str pattern;
 	struct str type;
 };
@@ -615,8 +584,7 @@ static void add_key(struct table *table, struct entry *e, void *arg)
 	struct keys *keys = arg;
 	struct str key = entry_key(e);
 
-	(void)table;
-	if (entry_expired(e, keys->now) ||
+	if (entry_kind(e) == ENTRY_ELEMENT || entry_expired(table, e) ||
 	    (keys->pattern.p && !glob(keys->pattern, key)) ||
 	    (keys->type.p && !is(keys->type, type_name(e))))
 		return;
@@ -624,21 +592,22 @@ static void add_key(struct table *table, struct entry *e, void *arg)
 	keys->n++;
 }
 
-static bool reply_keys(struct request *r, struct keys *keys)
+/* KEYS, SCAN: each key that is there all the while comes exactly once. */
+static bool cmd_keys(struct request *r)
 {
-	array(r, keys->n);
-	buf_add(r->out, keys->found.data, keys->found.len);
-	r->out->failed |= keys->found.failed;
-	buf_free(&keys->found);
+	struct keys keys = { .pattern = r->argv[1] };
+
+	table_walk(r->table, 0, UINT32_MAX, add_key, &keys);
+	array(r, keys.n);
+	buf_move(r->out, &keys.found);
 	return true;
 }
 
-/* Each key that is there all the while comes exactly once. */
 static bool cmd_scan(struct request *r)
 {
-	struct keys keys = { .now = r->server->now };
 	long long cursor, count = 10;
-	char text[24];
+	struct keys keys = { 0 };
+	char next[24];
 	size_t i;
 
 	if (!str_int(r->argv[1], &cursor) || cursor < 0)
@@ -654,41 +623,28 @@ static bool cmd_scan(struct request *r)
 			return false;
 	}
 	if (i < r->argc || count < 1)
-		return syntax(r);
+		return error(r, SYNTAX);
 	count = count > UINT32_MAX ? UINT32_MAX : count;
-	cursor = (long long)table_walk(r->table, (uint64_t)cursor,
-				       (uint64_t)count, add_key, &keys);
-	snprintf(text, sizeof(text), "%lld", cursor);
+	snprintf(next, sizeof(next), "%" PRIu64,
+		 table_walk(r->table, (uint64_t)cursor, (uint64_t)count,
+			    add_key, &keys));
 	array(r, 2);
-	resp_text(r->out, text);
-	return reply_keys(r, &keys);
-}
-
-static bool cmd_keys(struct request *r)
-{
-	struct keys keys = { .now = r->server->now, .pattern = r->argv[1] };
-
-	table_walk(r->table, 0, UINT32_MAX, add_key, &keys);
-	return reply_keys(r, &keys);
+	bulk(r, text(next));
+	array(r, keys.n);
+	buf_move(r->out, &keys.found);
+	return true;
 }
 
 /* ---- connection ---- */
 
 static bool cmd_ping(struct request *r)
 {
-	if (r->argc > 2)
-		return wrong_arity(r);
 	return r->argc == 2 ? bulk(r, r->argv[1]) : status(r, "PONG");
-}
-
-static bool cmd_echo(struct request *r)
-{
-	return bulk(r, r->argv[1]);
 }
 
 static bool cmd_quit(struct request *r)
 {
-	r->client->closing = true;
+	r->client->kept.closing = true;
 	return status(r, "OK");
 }
 
@@ -707,33 +663,30 @@ static bool set_name(struct request *r, struct str name)
 
 	for (i = 0; i < name.len && name.p[i] >= '!' && name.p[i] <= '~'; i++)
 		;
-	if (i < name.len || name.len >= CLIENT_NAME_SIZE)
+	if (i < name.len || i >= CLIENT_NAME_SIZE)
 		return error(r,
-			     "ERR Client names cannot contain spaces, "
-			     "newlines or special characters, and have at "
-			     "most %d",
+			     "ERR Client names cannot contain spaces, newlines or special characters, and have at most %d",
 			     CLIENT_NAME_SIZE - 1);
-	memset(r->client->name, 0, sizeof(r->client->name));
-	memcpy(r->client->name, name.p, name.len);
+	snprintf(r->client->kept.name, CLIENT_NAME_SIZE, "%.*s", (int)i,
+		 name.p);
 	return true;
 }
 
 static bool cmd_client(struct request *r)
 {
-	struct str name = { r->client->name, strlen(r->client->name) };
+	const char *name = r->client->kept.name;
 
 	if (is(r->argv[1], "ID") && r->argc == 2)
-		return integer(r, (long long)r->client->id);
+		return integer(r, (long long)r->client->kept.id);
 	if (is(r->argv[1], "GETNAME") && r->argc == 2)
-		return name.len ? bulk(r, name) : null(r);
+		return *name ? bulk(r, text(name)) : null(r);
 	if (is(r->argv[1], "SETNAME") && r->argc == 3)
 		return set_name(r, r->argv[2]) && status(r, "OK");
 	if (!is(r->argv[1], "SETINFO") || r->argc != 4)
-		return subcommand(r);
+		return error(r, SUBCOMMAND, r->command->name);
 	if (is(r->argv[2], "LIB-NAME") || is(r->argv[2], "LIB-VER"))
 		return status(r, "OK");
-	return error(r, "ERR Unrecognized option '%.*s'", shown(r->argv[2]),
-		     r->argv[2].p);
+	return error(r, "ERR Unrecognized option '%.*s'", SHOWN(r->argv[2]));
 }
 
 /* There is no password: the default user may come with any, as in Redis. */
@@ -741,91 +694,94 @@ static bool hello_options(struct request *r)
 {
 	const struct str *arg = r->argv + 2, *end = r->argv + r->argc;
 
-	while (arg < end) {
+	for (; arg < end; arg++) {
 		if (is(*arg, "AUTH") && arg + 2 < end) {
 			if (!is(arg[1], "default"))
-				return error(r, "WRONGPASS invalid username-"
-						"password pair or user is "
-						"disabled.");
-			arg += 3;
-		} else if (is(*arg, "SETNAME") && arg + 1 < end) {
-			if (!set_name(r, arg[1]))
-				return false;
+				return error(r,
+					     "WRONGPASS invalid username-password pair or user is disabled.");
 			arg += 2;
+		} else if (is(*arg, "SETNAME") && arg + 1 < end) {
+			if (!set_name(r, *++arg))
+				return false;
 		} else {
 			return error(r,
-				     "ERR Syntax error in HELLO option "
-				     "'%.*s'",
-				     shown(*arg), arg->p);
+				     "ERR Syntax error in HELLO option '%.*s'",
+				     SHOWN(*arg));
 		}
 	}
 	return true;
 }
 
+static void pair(struct request *r, const char *name, const char *val)
+{
+	bulk(r, text(name));
+	bulk(r, text(val));
+}
+
 static bool cmd_hello(struct request *r)
 {
-	static const char *const texts[] = {
-		"server", "redis",	"version", REDIS_VERSION,
-		"mode",	  "standalone", "role",	   "master",
-	};
-	long long protocol = r->client->protocol;
-	size_t i;
+	long long protocol = r->client->kept.protocol;
 
 	if (r->argc > 1 && !str_int(r->argv[1], &protocol))
-		return error(r, "ERR Protocol version is not an integer or out "
-				"of range");
+		return error(r,
+			     "ERR Protocol version is not an integer or out of range");
 	if (protocol < 2 || protocol > 3)
 		return error(r, "NOPROTO unsupported protocol version");
 	if (!hello_options(r))
 		return false;
-	r->client->protocol = (int)protocol;
+	r->client->kept.protocol = (uint32_t)protocol;
 	map(r, 7);
-	for (i = 0; i < 4; i++)
-		resp_text(r->out, texts[i]);
-	resp_text(r->out, "proto");
+	pair(r, "server", "redis");
+	pair(r, "version", REDIS_VERSION);
+	bulk(r, text("proto"));
 	integer(r, protocol);
-	resp_text(r->out, "id");
-	integer(r, (long long)r->client->id);
-	for (; i < 8; i++)
-		resp_text(r->out, texts[i]);
-	resp_text(r->out, "modules");
+	bulk(r, text("id"));
+	integer(r, (long long)r->client->kept.id);
+	pair(r, "mode", "standalone");
+	pair(r, "role", "master");
+	bulk(r, text("modules"));
 	array(r, 0);
 	return true;
 }
 
 /* ---- the server ---- */
 
+static bool wants(struct request *r, const char *name)
+{
+	size_t i;
+
+	for (i = 2; i < r->argc; i++) {
+		if (glob(r->argv[i], text(name)))
+			return true;
+	}
+	return false;
+}
+
 static bool cmd_config(struct request *r)
 {
-	const char *path = r->server->unix_path;
+	const struct server *s = r->server;
 	char memory[24], port[8];
 	const char *const config[][2] = {
 		{ "appendonly", "no" },
-		{ "bind", r->server->bind },
+		{ "bind", s->bind },
 		{ "databases", "1" },
 		{ "maxmemory", memory },
 		{ "port", port },
 		{ "save", "" },
-		{ "unixsocket", path ? path : "" },
+		{ "unixsocket", s->unix_path ? s->unix_path : "" },
 	};
-	bool match[7] = { 0 };
-	size_t found = 0, i, k;
+	size_t n = 0, k;
 
 	if (!is(r->argv[1], "GET") || r->argc < 3)
-		return subcommand(r);
-	snprintf(memory, sizeof(memory), "%" PRIu64, r->server->max_memory);
-	snprintf(port, sizeof(port), "%u", r->server->port);
+		return error(r, SUBCOMMAND, r->command->name);
+	snprintf(memory, sizeof(memory), "%" PRIu64, s->max_memory);
+	snprintf(port, sizeof(port), "%u", s->port);
+	for (k = 0; k < 7; k++)
+		n += wants(r, config[k][0]);
+	map(r, n);
 	for (k = 0; k < 7; k++) {
-		for (i = 2; i < r->argc && !match[k]; i++)
-			match[k] = glob(r->argv[i],
-					(struct str){ config[k][0],
-						      strlen(config[k][0]) });
-		found += match[k];
-	}
-	map(r, found);
-	for (k = 0; k < 14; k++) {
-		if (match[k / 2])
-			resp_text(r->out, config[k / 2][k % 2]);
+		if (wants(r, config[k][0]))
+			pair(r, config[k][0], config[k][1]);
 	}
 	return true;
 }
@@ -838,7 +794,7 @@ static void section(struct request *r, struct buf *info, const char *name,
 		    const char *fmt, ...)
 {
 	bool wanted = r->argc == 1;
-	char text[512];
+	char lines[512];
 	va_list ap;
 	size_t i;
 	int len;
@@ -849,12 +805,12 @@ static void section(struct request *r, struct buf *info, const char *name,
 			  is(r->argv[i], "everything");
 	if (!wanted)
 		return;
-	len = snprintf(text, sizeof(text), "%s# %s\r\n",
+	len = snprintf(lines, sizeof(lines), "%s# %s\r\n",
 		       info->len ? "\r\n" : "", name);
 	va_start(ap, fmt);
-	vsnprintf(text + len, sizeof(text) - (size_t)len, fmt, ap);
+	vsnprintf(lines + len, sizeof(lines) - (size_t)len, fmt, ap);
 	va_end(ap);
-	buf_add(info, text, strlen(text));
+	buf_add(info, lines, strlen(lines));
 }
 
 static bool cmd_info(struct request *r)
@@ -862,52 +818,46 @@ static bool cmd_info(struct request *r)
 	const struct server *s = r->server;
 	const struct kvtable *root = r->table->root;
 	unsigned int shift = kho_page_shift(s->kho);
-	char hits[128] = "", keys[48] = "";
+	bool resp3 = r->client->kept.protocol == 3;
 	struct kho_pages_info pages;
 	struct buf info = { 0 };
 
+#define N "%" PRIu64 "\r\n"
 	kho_pages_info(s->kho, &pages);
-	if (KVSTORE_VERSION >= 2)
-		snprintf(hits, sizeof(hits),
-			 "keyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64
-			 "\r\n",
-			 s->state->hits, s->state->misses);
-	if (root->count)
-		snprintf(keys, sizeof(keys), "db0:keys=%" PRIu64 "\r\n",
-			 root->count);
 	section(r, &info, "Server",
 		"redis_version:" REDIS_VERSION "\r\nkvstore_version:%d\r\n"
-		"process_id:%d\r\ntcp_port:%u\r\n"
-		"uptime_in_seconds:%" PRIu64 "\r\n",
+		"process_id:%d\r\ntcp_port:%u\r\nuptime_in_seconds:" N,
 		KVSTORE_VERSION, (int)getpid(), s->port,
 		(s->ticks - s->started) / 1000);
 	section(r, &info, "Clients", "connected_clients:%zu\r\n",
 		s->nr_clients);
-	section(r, &info, "Memory",
-		"used_memory:%" PRIu64 "\r\nmaxmemory:%" PRIu64 "\r\n",
+	section(r, &info, "Memory", "used_memory:" N "maxmemory:" N,
 		pages.allocated << shift, pages.max << shift);
-	section(r, &info, "Stats", "total_commands_processed:%" PRIu64 "\r\n%s",
-		s->state->commands, hits);
+#if KVSTORE_VERSION < 2
+	section(r, &info, "Stats", "total_commands_processed:" N,
+		s->state->commands);
+#else
+	section(r, &info, "Stats",
+		"total_commands_processed:" N "keyspace_hits:" N
+		"keyspace_misses:" N,
+		s->state->commands, s->state->hits, s->state->misses);
+#endif
 	section(r, &info, "Kho",
-		"generation:%" PRIu64 "\r\nstate_version:%u\r\n"
-		"table_version:%" PRIu64 "\r\nstate_age_in_seconds:%" PRId64
-		"\r\nupgrade_in_progress:%d\r\nrecovery_in_progress:%d\r\n"
-		"buckets:%" PRIu64 "\r\n",
+		"generation:" N "state_version:%u\r\ntable_version:" N
+		"state_age_in_seconds:" N
+		"recovery_in_progress:%d\r\nbuckets:" N,
 		kho_generation(s->kho), s->version, root->version,
-		(int64_t)(s->now - s->state->created) / 1000, s->upgrading,
-		s->recovering, root->buckets);
-	section(r, &info, "Keyspace", "%s", keys);
+		(s->table.now - s->state->created) / 1000, s->recovering,
+		root->buckets);
+	section(r, &info, "Keyspace", "%s%.0" PRIu64 "%s",
+		root->count ? "db0:keys=" : "", root->count,
+		root->count ? "\r\n" : "");
+#undef N
 	/* In RESP3, text for people says so. */
-	if (r->client->protocol == 3) {
-		resp_head(r->out, '=', (long long)info.len + 4);
-		buf_add(r->out, "txt:", 4);
-		buf_add(r->out, info.data, info.len);
-		buf_add(r->out, "\r\n", 2);
-	} else {
-		bulk(r, (struct str){ info.data, info.len });
-	}
-	r->out->failed |= info.failed;
-	buf_free(&info);
+	resp_head(r->out, resp3 ? '=' : '$', (long long)info.len + 4 * resp3);
+	buf_add(r->out, "txt:", 4 * resp3);
+	buf_move(r->out, &info);
+	buf_add(r->out, "\r\n", 2);
 	return true;
 }
 
@@ -917,51 +867,60 @@ static bool cmd_command(struct request *r);
 
 #define READ "readonly"
 #define WRITE "write"
+/* The first argument that is a key, the last one, and in which steps. */
+#define NONE 0, 0, 0, NO_KEY, ANY
+#define ONE 1, 1, 1
+#define ALL 1, -1, 1, NO_KEY, ANY
+#define PAIRS 1, -1, 2, NO_KEY, ANY
+/* What a key may hold. */
+#define ANY 0
+#define STRING ENTRY_STRING
+#define LIST ENTRY_LIST
 
 static const struct command commands[] = {
-	{ "client", -2, READ, 0, 0, 0, cmd_client, 0 },
-	{ "command", -1, READ, 0, 0, 0, cmd_command, 0 },
-	{ "config", -2, READ, 0, 0, 0, cmd_config, 0 },
-	{ "dbsize", 1, READ, 0, 0, 0, cmd_dbsize, 0 },
-	{ "decr", 2, WRITE, 1, 1, 1, cmd_add, -1 },
-	{ "decrby", 3, WRITE, 1, 1, 1, cmd_add, -1 },
-	{ "del", -2, WRITE, 1, -1, 1, cmd_del, false },
-	{ "echo", 2, READ, 0, 0, 0, cmd_echo, 0 },
-	{ "exists", -2, READ, 1, -1, 1, cmd_del, true },
-	{ "expire", 3, WRITE, 1, 1, 1, cmd_expire, 1000 },
-	{ "expireat", 3, WRITE, 1, 1, 1, cmd_expire, -1000 },
-	{ "flushall", -1, WRITE, 0, 0, 0, cmd_flushall, 0 },
-	{ "flushdb", -1, WRITE, 0, 0, 0, cmd_flushall, 0 },
-	{ "get", 2, READ, 1, 1, 1, cmd_get, 0 },
-	{ "hello", -1, READ, 0, 0, 0, cmd_hello, 0 },
-	{ "incr", 2, WRITE, 1, 1, 1, cmd_add, 1 },
-	{ "incrby", 3, WRITE, 1, 1, 1, cmd_add, 1 },
-	{ "info", -1, READ, 0, 0, 0, cmd_info, 0 },
-	{ "keys", 2, READ, 0, 0, 0, cmd_keys, 0 },
-	{ "mget", -2, READ, 1, -1, 1, cmd_mget, 0 },
-	{ "mset", -3, WRITE, 1, -1, 2, cmd_mset, 0 },
-	{ "persist", 2, WRITE, 1, 1, 1, cmd_persist, 0 },
-	{ "pexpire", 3, WRITE, 1, 1, 1, cmd_expire, 1 },
-	{ "pexpireat", 3, WRITE, 1, 1, 1, cmd_expire, -1 },
-	{ "ping", -1, READ, 0, 0, 0, cmd_ping, 0 },
-	{ "pttl", 2, READ, 1, 1, 1, cmd_ttl, 1 },
-	{ "quit", -1, READ, 0, 0, 0, cmd_quit, 0 },
-	{ "scan", -2, READ, 0, 0, 0, cmd_scan, 0 },
-	{ "select", 2, READ, 0, 0, 0, cmd_select, 0 },
-	{ "set", -3, WRITE, 1, 1, 1, cmd_set, 0 },
-	{ "strlen", 2, READ, 1, 1, 1, cmd_strlen, 0 },
-	{ "ttl", 2, READ, 1, 1, 1, cmd_ttl, 1000 },
-	{ "type", 2, READ, 1, 1, 1, cmd_type, 0 },
-	{ "unlink", -2, WRITE, 1, -1, 1, cmd_del, false },
+	{ "client", 2, 0, READ, NONE, cmd_client, 0 },
+	{ "command", 1, 0, READ, NONE, cmd_command, 0 },
+	{ "config", 2, 0, READ, NONE, cmd_config, 0 },
+	{ "dbsize", 1, 1, READ, NONE, cmd_dbsize, 0 },
+	{ "decr", 2, 2, WRITE, ONE, KEY, STRING, cmd_add, -1 },
+	{ "decrby", 3, 3, WRITE, ONE, KEY, STRING, cmd_add, -1 },
+	{ "del", 2, 0, WRITE, ALL, cmd_del, false },
+	{ "echo", 2, 2, READ, NONE, cmd_ping, 0 },
+	{ "exists", 2, 0, READ, ALL, cmd_del, true },
+	{ "expire", 3, 3, WRITE, ONE, KEY, ANY, cmd_expire, 1000 },
+	{ "expireat", 3, 3, WRITE, ONE, KEY, ANY, cmd_expire, -1000 },
+	{ "flushall", 1, 0, WRITE, NONE, cmd_flushall, 0 },
+	{ "flushdb", 1, 0, WRITE, NONE, cmd_flushall, 0 },
+	{ "get", 2, 2, READ, ONE, VALUE, STRING, cmd_get, 0 },
+	{ "hello", 1, 0, READ, NONE, cmd_hello, 0 },
+	{ "incr", 2, 2, WRITE, ONE, KEY, STRING, cmd_add, 1 },
+	{ "incrby", 3, 3, WRITE, ONE, KEY, STRING, cmd_add, 1 },
+	{ "info", 1, 0, READ, NONE, cmd_info, 0 },
+	{ "keys", 2, 2, READ, NONE, cmd_keys, 0 },
+	{ "mget", 2, 0, READ, ALL, cmd_mget, 0 },
+	{ "mset", 3, 0, WRITE, PAIRS, cmd_mset, 0 },
+	{ "persist", 2, 2, WRITE, ONE, KEY, ANY, cmd_persist, 0 },
+	{ "pexpire", 3, 3, WRITE, ONE, KEY, ANY, cmd_expire, 1 },
+	{ "pexpireat", 3, 3, WRITE, ONE, KEY, ANY, cmd_expire, -1 },
+	{ "ping", 1, 2, READ, NONE, cmd_ping, 0 },
+	{ "pttl", 2, 2, READ, ONE, KEY, ANY, cmd_ttl, 1 },
+	{ "quit", 1, 0, READ, NONE, cmd_quit, 0 },
+	{ "scan", 2, 0, READ, NONE, cmd_scan, 0 },
+	{ "select", 2, 2, READ, NONE, cmd_select, 0 },
+	{ "set", 3, 0, WRITE, ONE, NO_KEY, ANY, cmd_set, 0 },
+	{ "strlen", 2, 2, READ, ONE, VALUE, STRING, cmd_strlen, 0 },
+	{ "ttl", 2, 2, READ, ONE, KEY, ANY, cmd_ttl, 1000 },
+	{ "type", 2, 2, READ, ONE, KEY, ANY, cmd_type, 0 },
+	{ "unlink", 2, 0, WRITE, ALL, cmd_del, false },
 #if KVSTORE_VERSION >= 2
-	{ "lindex", 3, READ, 1, 1, 1, cmd_lindex, 0 },
-	{ "llen", 2, READ, 1, 1, 1, cmd_llen, 0 },
-	{ "lpop", -2, WRITE, 1, 1, 1, cmd_pop, LIST_FIRST },
-	{ "lpush", -3, WRITE, 1, 1, 1, cmd_push, LIST_FIRST },
-	{ "lrange", 4, READ, 1, 1, 1, cmd_lrange, 0 },
-	{ "object", -2, READ, 2, 2, 1, cmd_object, 0 },
-	{ "rpop", -2, WRITE, 1, 1, 1, cmd_pop, LIST_LAST },
-	{ "rpush", -3, WRITE, 1, 1, 1, cmd_push, LIST_LAST },
+	{ "lindex", 3, 3, READ, ONE, VALUE, LIST, cmd_lindex, 0 },
+	{ "llen", 2, 2, READ, ONE, VALUE, LIST, cmd_llen, 0 },
+	{ "lpop", 2, 3, WRITE, ONE, KEY, ANY, cmd_pop, LIST_FIRST },
+	{ "lpush", 3, 0, WRITE, ONE, KEY, LIST, cmd_push, LIST_FIRST },
+	{ "lrange", 4, 4, READ, ONE, VALUE, LIST, cmd_lrange, 0 },
+	{ "object", 2, 0, READ, 2, 2, 1, NO_KEY, ANY, cmd_object, 0 },
+	{ "rpop", 2, 3, WRITE, ONE, KEY, ANY, cmd_pop, LIST_LAST },
+	{ "rpush", 3, 0, WRITE, ONE, KEY, LIST, cmd_push, LIST_LAST },
 #endif
 };
 
@@ -975,13 +934,15 @@ static bool cmd_command(struct request *r)
 	if (r->argc == 2 && is(r->argv[1], "COUNT"))
 		return integer(r, NR_COMMANDS);
 	if (r->argc > 1)
-		return subcommand(r);
+		return error(r, SUBCOMMAND, r->command->name);
 	array(r, NR_COMMANDS);
 	for (c = commands; c < commands + NR_COMMANDS; c++) {
 		array(r, 6);
-		resp_text(r->out, c->name);
-		integer(r, c->arity);
-		resp_head(r->out, r->client->protocol == 3 ? '~' : '*', 1);
+		bulk(r, text(c->name));
+		/* Negative: or more. */
+		integer(r, c->least == c->most ? (long long)c->least :
+						 -(long long)c->least);
+		resp_head(r->out, r->client->kept.protocol == 3 ? '~' : '*', 1);
 		status(r, c->flag);
 		integer(r, c->first);
 		integer(r, c->last);
@@ -992,16 +953,16 @@ static bool cmd_command(struct request *r)
 
 static bool unknown(struct request *r)
 {
-	char text[256] = "";
+	char args[256] = "";
 	size_t at = 0, i;
 
 	for (i = 1; i < r->argc && at < 128; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "'%.*s' ",
-				       shown(r->argv[i]), r->argv[i].p);
+		at += (size_t)snprintf(args + at, sizeof(args) - at, "'%.*s' ",
+				       SHOWN(r->argv[i]));
 	return error(r,
 		     "ERR unknown command '%.*s', with args beginning with: "
 		     "%s",
-		     shown(r->argv[0]), r->argv[0].p, text);
+		     SHOWN(r->argv[0]), args);
 }
 
 /* A web page made somebody's browser send this, not knowing what it does. */
@@ -1028,20 +989,21 @@ void command_run(struct server *server, struct client *client)
 		.argv = client->parser.argv,
 	};
 	const struct command *c = commands, *end = c + NR_COMMANDS;
-	size_t least;
 
 	while (c < end && !is(r.argv[0], c->name))
 		c++;
-	least = c < end ? (size_t)abs(c->arity) : 0;
 	r.command = c;
 	if (is(r.argv[0], "post") || is(r.argv[0], "host:")) {
 		refuse_http(&r);
 	} else if (c == end) {
 		unknown(&r);
-	} else if (r.argc < least || (c->arity > 0 && r.argc > least)) {
-		wrong_arity(&r);
+	} else if (r.argc < c->least || (c->most && r.argc > c->most)) {
+		resp_line(r.out, '-', ARITY, c->name);
 	} else {
 		server->state->commands++;
-		c->run(&r);
+		if (c->use != NO_KEY)
+			r.e = lookup(&r, r.argv[1], c->use);
+		if (!c->kind || typed(&r, r.e, c->kind))
+			c->run(&r);
 	}
 }

@@ -10,8 +10,8 @@
 #include <kho/attach.h>
 #include <kho/block.h>
 
-#include "table.h"
 #include "resp.h"
+#include "table.h"
 
 /*
  * The server's state in the arena (component kvstore). Zeros are what an older
@@ -29,17 +29,24 @@ struct kvstore {
 
 #define CLIENT_NAME_SIZE 64
 
+/* What is handed over of a connection (component kvclients). */
+struct kvclient {
+	uint64_t id;
+	uint64_t in; /* bytes received and not executed */
+	uint64_t out; /* bytes of replies that were not sent */
+	uint32_t closing; /* goes when its replies are sent */
+	uint32_t protocol; /* of its replies: RESP 2 or 3 */
+	char name[CLIENT_NAME_SIZE];
+};
+
 /* A connection. */
 struct client {
 	struct client *next;
 	struct client **prev; /* what points to it in the server's list */
 	int fd;
 	uint32_t events; /* what epoll watches it for */
-	uint64_t id; /* survives updates, and so do the next three */
-	int protocol; /* of its replies: RESP 2 or 3 */
-	bool closing; /* goes when its replies are sent */
-	char name[CLIENT_NAME_SIZE];
 	bool broken; /* goes at once */
+	struct kvclient kept;
 	struct buf in; /* received and not yet executed */
 	struct buf out; /* replies not yet sent */
 	struct resp_parser parser;
@@ -47,6 +54,7 @@ struct client {
 
 /* The server in this process. */
 struct server {
+	struct table table; /* first, for the sake of its component */
 	const char *bind;
 	const char *unix_path;
 	uint64_t max_memory;
@@ -54,13 +62,9 @@ struct server {
 
 	struct kho *kho;
 	struct kvstore *state;
-	struct kvstore before; /* it was converted to an older version */
 	uint32_t version; /* not this program's while it serves an older one's */
-	struct table table;
-	uint64_t now; /* milliseconds since the epoch */
 	uint64_t ticks; /* milliseconds, whatever is done to the clock */
 	uint64_t started; /* in ticks */
-	bool upgrading; /* entries of an older version are left */
 	bool recovering; /* what a crash lost is looked for */
 
 	int epoll;
@@ -72,13 +76,16 @@ struct server {
 	struct kho_blocks *saved; /* on their way between processes; or NULL */
 };
 
+/* main.c: says why, and ends the program. */
+_Noreturn void die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* commands.c: executes the command that the client's parser has. */
 void command_run(struct server *server, struct client *client);
 
 /* clients.c */
-int clients_restore(struct server *server, struct kho_error *err);
-int clients_listen(struct server *server, struct kho_error *err);
-int clients_start(struct server *server, struct kho_error *err);
+void clients_restore(struct server *server);
+void clients_listen(struct server *server);
+void clients_start(struct server *server);
 int clients_freeze(struct server *server);
 void clients_unfreeze(struct server *server);
 void clients_event(struct server *server, void *source, uint32_t events);

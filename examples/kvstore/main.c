@@ -10,8 +10,7 @@
  * 2. restore: the state, the table and the connections are taken over. That
  *    takes no longer with more keys, and writes nothing.
  * 3. kho_ready(): the older version goes. From here on the arena is ours.
- * 4. The event loop. In between, in small steps, an older format is upgraded,
- *    and what a crash lost is found.
+ * 4. The event loop. In between, in small steps, what a crash lost is found.
  * 5. ``kho update``: freeze() makes the state final, and the successor starts
  *    at 1. For one that is older than we are, the state is converted to what
  *    it reads; if that cannot be, it is refused before. If it does not make it
@@ -20,10 +19,12 @@
  * The story goes on in clients.c (connections), resp.c (the protocol),
  * commands.c, and for what is kept in table.h.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +51,7 @@
 /* Milliseconds between looks at what has expired; keys looked at each time. */
 #define TICK 100
 #define EXPIRE_STEP 2000
-/* Entries upgraded, or recovered, between two rounds of the event loop. */
-#define UPGRADE_STEP 100
+/* Entries that are recovered between two rounds of the event loop. */
 #define RECOVER_STEP 500
 
 static volatile sig_atomic_t stopped;
@@ -61,16 +61,30 @@ static void stop(int sig)
 	stopped = sig;
 }
 
-static void look_at_clock(struct server *server)
+void die(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("kvstore: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputs("\n", stderr);
+	exit(1);
+}
+
+static uint64_t milliseconds(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	server->now =
-		(uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	server->ticks =
-		(uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void look_at_clock(struct server *server)
+{
+	server->table.now = milliseconds(CLOCK_REALTIME);
+	server->ticks = milliseconds(CLOCK_MONOTONIC);
 }
 
 /* ---- what we write and read ---- */
@@ -88,41 +102,14 @@ static int check_state(uint32_t version, const struct kho_blob *blob,
 	return table_check(blob->mem, state.table, why);
 }
 
-/* What version 1 does not count is zero; unless it comes to nothing. */
+/* What version 1 does not count stays, in case this comes to nothing. */
 static int convert_state(struct kho *kho, uint32_t version, void *arg,
 			 struct kho_error *why)
 {
-	struct server *server = arg;
-	struct kvstore *state = server->state;
-
 	(void)kho;
 	(void)why;
-	if (version < server->version)
-		server->before = *state;
-	if (version != server->version) {
-		state->hits = version < 2 ? 0 : server->before.hits;
-		state->misses = version < 2 ? 0 : server->before.misses;
-	}
-	server->version = version;
+	((struct server *)arg)->version = version;
 	return 0;
-}
-
-static int can_write_table(struct kho *kho, uint32_t version, void *arg,
-			   struct kho_error *why)
-{
-	const struct server *server = arg;
-
-	(void)kho;
-	return table_can_write(&server->table, version, server->now, why);
-}
-
-static int convert_table(struct kho *kho, uint32_t version, void *arg,
-			 struct kho_error *why)
-{
-	struct server *server = arg;
-
-	(void)kho;
-	return table_convert(&server->table, version, server->now, why);
 }
 
 static const struct kho_component_ops kvstore_ops = {
@@ -133,55 +120,39 @@ KHO_COMPONENT_OPS(kvstore, &kvstore_ops, .write = { 1, STATE_VERSION },
 		  .read = { 1, STATE_VERSION }, .deps = { "kvtable" },
 		  .flags = KHO_COMPONENT_CHECK | KHO_COMPONENT_CONVERT);
 
-static const struct kho_component_ops kvtable_ops = {
-	.can_write = can_write_table,
-	.convert = convert_table,
-};
-KHO_COMPONENT_OPS(kvtable, &kvtable_ops,
-		  .write = { KVTABLE_OLDEST, KVTABLE_VERSION },
-		  .read = { KVTABLE_OLDEST, KVTABLE_VERSION },
-		  .deps = { "kmalloc", "vmalloc" },
-		  .flags = KHO_COMPONENT_CAN_WRITE | KHO_COMPONENT_CONVERT);
-
 /* ---- the state ---- */
 
-static int create(struct server *server, struct kho_error *err)
+static void create(struct server *server)
 {
 	struct kvstore *state = kho_alloc_preserve(server->kho, sizeof(*state));
+	struct kho_error err;
 	int ret = state ? table_create(&server->table, server->kho) : -errno;
 
-	if (!ret) {
-		state->table = kho_phys(server->kho, server->table.root);
-		state->created = server->now;
-		state->clean = true;
-		server->state = state;
-		server->version = STATE_VERSION;
-		ret = kho_add_subtree(server->kho, SUBTREE, &kvstore_component,
-				      STATE_VERSION, state, sizeof(*state),
-				      NULL);
-	}
-	return ret ? kho_fail(err, ret, "no memory for a state: %s",
-			      strerror(-ret)) :
-		     0;
+	if (ret)
+		die("no memory for a state: %s", strerror(-ret));
+	state->table = kho_phys(server->kho, server->table.root);
+	state->created = server->table.now;
+	state->clean = true;
+	server->state = state;
+	server->version = STATE_VERSION;
+	if (kho_add_subtree(server->kho, SUBTREE, &kvstore_component,
+			    STATE_VERSION, state, sizeof(*state), &err))
+		die("%s", err.text);
 }
 
-static int restore(struct server *server, struct kho_error *err)
+static void restore(struct server *server)
 {
-	int ret, fd;
+	struct kho_error err;
+	int fd;
 
-	server->state =
-		kho_subtree(server->kho, SUBTREE, NULL, &server->version);
-	if (!server->state)
-		return create(server, err);
-	ret = table_restore(&server->table, server->kho, server->state->table,
-			    err);
-	if (!ret)
-		ret = clients_restore(server, err);
+	if (table_restore(&server->table, server->kho, server->state->table,
+			  &err))
+		die("%s", err.text);
+	clients_restore(server);
 	fd = kho_take_fd(server->kho, CLEAN_FD);
 	server->recovering = fd < 0 && !server->state->clean;
 	if (fd >= 0)
 		close(fd);
-	return ret;
 }
 
 /*
@@ -193,14 +164,12 @@ static void raise_version(struct server *server)
 {
 	if (server->version < STATE_VERSION &&
 	    !kho_set_version(server->kho, &kvstore_component, STATE_VERSION,
-			     NULL))
+			     NULL)) {
 		server->version = STATE_VERSION;
-	if (server->table.root->version < KVTABLE_VERSION &&
-	    !kho_set_version(server->kho, &kvtable_component, KVTABLE_VERSION,
-			     NULL))
-		table_convert(&server->table, KVTABLE_VERSION, server->now,
-			      NULL);
-	server->upgrading = true;
+		server->state->hits = 0;
+		server->state->misses = 0;
+	}
+	table_upgrade(&server->table);
 }
 
 static int freeze(struct kho *kho, const struct kho_report *report, void *arg)
@@ -226,10 +195,11 @@ static void unfreeze(struct kho *kho, void *arg)
 
 /* ---- the event loop ---- */
 
-static void expire(struct table *table, struct entry *entry, void *now)
+static void expire(struct table *table, struct entry *entry, void *arg)
 {
-	if (entry_expired(entry, *(uint64_t *)now))
-		table_delete(table, entry_key(entry));
+	(void)arg;
+	if (entry_expired(table, entry))
+		table_delete(table, ENTRY_STRING, entry_key(entry));
 }
 
 static void background(struct server *server)
@@ -239,64 +209,53 @@ static void background(struct server *server)
 	if (server->ticks >= next_tick) {
 		next_tick = server->ticks + TICK;
 		cursor = table_walk(&server->table, cursor, EXPIRE_STEP, expire,
-				    &server->now);
+				    NULL);
 		raise_version(server);
 	}
-	if (server->upgrading)
-		server->upgrading = table_upgrade(&server->table, server->now,
-						  UPGRADE_STEP);
 	if (server->recovering)
 		server->recovering =
 			table_recover_step(&server->table, RECOVER_STEP);
 }
 
-static int loop(struct server *server, struct kho_error *err)
+static void loop(struct server *server)
 {
 	struct epoll_event events[64];
 	int n, i;
 
 	while (!stopped) {
 		n = epoll_wait(server->epoll, events, 64,
-			       server->upgrading || server->recovering ? 0 :
-									 TICK);
+			       server->recovering ? 0 : TICK);
 		if (n < 0 && errno != EINTR)
-			return kho_fail(err, -errno, "epoll_wait: %s",
-					strerror(errno));
+			die("epoll_wait: %s", strerror(errno));
 		look_at_clock(server);
 		for (i = 0; i < n; i++) {
 			if (events[i].data.ptr != server->kho)
 				clients_event(server, events[i].data.ptr,
 					      events[i].events);
 			else if (kho_poll(server->kho, 0) == 1)
-				return 0; /* the successor serves */
+				return; /* the successor serves */
 		}
 		background(server);
 	}
 	server->state->clean = !server->recovering;
 	if (server->listeners[1] >= 0 && server->unix_path)
 		unlink(server->unix_path);
-	return 0;
 }
 
-static int serve(struct server *server, struct kho_error *err)
+static void start(struct server *server)
 {
 	struct epoll_event event = { .events = EPOLLIN,
 				     .data.ptr = server->kho };
 	int fd = kho_poll_fd(server->kho);
 	uint64_t n;
-	int ret;
 
 	table_resume(&server->table);
 	server->state->clean = false;
-	if (server->recovering)
-		table_recover(&server->table);
 	server->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (server->epoll < 0 ||
 	    (fd >= 0 && epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event)))
-		return kho_fail(err, -errno, "epoll: %s", strerror(errno));
-	ret = clients_start(server, err);
-	if (ret)
-		return ret;
+		die("epoll: %s", strerror(errno));
+	clients_start(server);
 	raise_version(server);
 	n = server->table.root->count;
 	printf("kvstore: version %d, pid %d, generation %" PRIu64 ", %" PRIu64
@@ -304,28 +263,6 @@ static int serve(struct server *server, struct kho_error *err)
 	       KVSTORE_VERSION, (int)getpid(), kho_generation(server->kho), n,
 	       n == 1 ? "" : "s", server->port);
 	fflush(stdout);
-	return loop(server, err);
-}
-
-static int run(struct server *server, struct kho_error *err)
-{
-	struct kho_attach_opts opts = {
-		.size = sizeof(opts),
-		.max_size = server->max_memory,
-		.freeze = freeze,
-		.unfreeze = unfreeze,
-		.arg = server,
-	};
-	int ret = kho_attach(&server->kho, &opts, err);
-
-	if (!ret)
-		ret = restore(server, err);
-	if (!ret)
-		ret = clients_listen(server, err);
-	if (ret)
-		return ret;
-	ret = kho_ready(server->kho, err);
-	return ret ? ret : serve(server, err);
 }
 
 /* ---- options ---- */
@@ -345,24 +282,21 @@ static const char usage[] =
 	"\n"
 	"Sockets that came along with the data are used as they are.\n";
 
-/* A number with a unit, or the program ends. */
+/* A number, perhaps with one of the units, or the program ends. */
 static uint64_t number(const char *option, uint64_t min, uint64_t max,
 		       const char *units, const char *want)
 {
-	unsigned int shift = 0;
+	uint64_t n, shift = 0;
 	const char *unit;
-	uint64_t n;
 	char *end;
 
 	errno = 0;
 	n = strtoull(optarg, &end, 10);
 	unit = *end ? strchr(units, *end | 0x20) : NULL;
-	if (unit) {
-		shift = 10 * (unsigned int)(unit - units + 1);
-		end++;
-	}
-	if (*optarg >= '0' && *optarg <= '9' && !errno && !*end && n >= min &&
-	    n <= max >> shift)
+	if (unit)
+		shift = 10 * (uint64_t)(unit - units + 1);
+	if (isdigit((unsigned char)*optarg) && !errno && !end[unit != NULL] &&
+	    n >= min && n <= max >> shift)
 		return n << shift;
 	fprintf(stderr, "kvstore: --%s %s: want %s\n", option, optarg, want);
 	exit(2);
@@ -382,31 +316,23 @@ static void parse_options(struct server *server, int argc, char **argv)
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (c) {
-		case 'p':
+		if (c == 'p')
 			server->port = (uint16_t)number("port", 0, 65535, "",
 							"0 to 65535");
-			break;
-		case 'b':
+		else if (c == 'b')
 			server->bind = optarg;
-			break;
-		case 'u':
+		else if (c == 'u')
 			server->unix_path = optarg;
-			break;
-		case 'm':
+		else if (c == 'm')
 			server->max_memory =
 				number("max-memory", 1, INT64_MAX, "kmgt",
 				       "bytes, such as 512m or 2g");
-			break;
-		case 'h':
+		else if (c == 'h')
 			fputs(usage, stdout);
-			exit(0);
-		case 'v':
+		else if (c == 'v')
 			printf("kvstore version %d\n", KVSTORE_VERSION);
-			exit(0);
-		default:
-			exit(2); /* getopt_long() has said what is wrong */
-		}
+		if (c == 'h' || c == 'v' || c == '?')
+			exit(c == '?' ? 2 : 0);
 	}
 	if (optind == argc)
 		return;
@@ -422,9 +348,15 @@ int main(int argc, char **argv)
 		.bind = "127.0.0.1",
 		.listeners = { -1, -1 },
 	};
+	struct kho_error err;
+	struct kho_attach_opts opts = {
+		.size = sizeof(opts),
+		.freeze = freeze,
+		.unfreeze = unfreeze,
+		.arg = &server,
+	};
 	struct sigaction action = { .sa_handler = stop };
 	struct rlimit limit;
-	struct kho_error err;
 
 	parse_options(&server, argc, argv);
 	/* As many connections as may be. */
@@ -436,9 +368,19 @@ int main(int argc, char **argv)
 	sigaction(SIGINT, &action, NULL);
 	look_at_clock(&server);
 	server.started = server.ticks;
-	if (run(&server, &err)) {
-		fprintf(stderr, "kvstore: %s\n", err.text);
-		return 1;
-	}
+
+	opts.max_size = server.max_memory;
+	if (kho_attach(&server.kho, &opts, &err))
+		die("%s", err.text);
+	server.state = kho_subtree(server.kho, SUBTREE, NULL, &server.version);
+	if (server.state)
+		restore(&server);
+	else
+		create(&server);
+	clients_listen(&server);
+	if (kho_ready(server.kho, &err))
+		die("%s", err.text);
+	start(&server);
+	loop(&server);
 	return 0;
 }

@@ -8,6 +8,12 @@
 
 #include "resp.h"
 
+/* What a client may send, as in Redis. */
+#define INLINE_MAX (64ul << 10)
+#define BULK_MAX (512ll << 20)
+#define ARGS_MAX (1024 * 1024)
+#define COMMAND_MAX (1ul << 30)
+
 /* ---- buffers ---- */
 
 char *buf_reserve(struct buf *buf, size_t len)
@@ -17,23 +23,23 @@ char *buf_reserve(struct buf *buf, size_t len)
 
 	if (buf->failed)
 		return NULL;
-	if (buf->cap - buf->len >= len)
-		return buf->data + buf->len;
 	/* Moving at most as much as was consumed costs little on the whole. */
-	if (buf->pos && buf->pos >= buf_left(buf)) {
+	if (buf->cap - buf->len < len && buf->pos >= buf_left(buf) &&
+	    buf->pos) {
 		memmove(buf->data, buf->data + buf->pos, buf_left(buf));
 		buf->len -= buf->pos;
 		buf->pos = 0;
 	}
 	while (cap - buf->len < len)
 		cap *= 2;
-	data = cap > buf->cap ? realloc(buf->data, cap) : buf->data;
-	if (!data) {
-		buf->failed = true;
-		return NULL;
+	if (cap > buf->cap) {
+		data = realloc(buf->data, cap);
+		buf->failed = !data;
+		if (!data)
+			return NULL;
+		buf->data = data;
+		buf->cap = cap;
 	}
-	buf->data = data;
-	buf->cap = cap;
 	return buf->data + buf->len;
 }
 
@@ -59,6 +65,13 @@ void buf_consume(struct buf *buf, size_t len)
 		buf_free(buf);
 }
 
+void buf_move(struct buf *buf, struct buf *from)
+{
+	buf_add(buf, from->data, from->len);
+	buf->failed |= from->failed;
+	buf_free(from);
+}
+
 void buf_free(struct buf *buf)
 {
 	free(buf->data);
@@ -82,28 +95,25 @@ bool str_int(struct str str, long long *n)
 			return false;
 	}
 	/* Counted downwards, as there is one more negative number. */
-	if (!negative && __builtin_mul_overflow(value, -1, &value))
-		return false;
 	*n = value;
-	return true;
+	return negative || !__builtin_mul_overflow(value, -1, n);
 }
 
 void resp_next(struct resp_parser *parser, struct buf *in)
 {
-	size_t room = parser->room > 1024 ? 0 : parser->room;
+	struct resp_parser next = { .argv = parser->argv,
+				    .room = parser->room };
 
 	buf_consume(in, parser->pos);
-	if (!room)
-		free(parser->argv);
-	*parser = (struct resp_parser){ .argv = room ? parser->argv : NULL,
-					.room = room };
+	if (next.room > 1024) {
+		free(next.argv);
+		next = (struct resp_parser){ 0 };
+	}
+	*parser = next;
 }
 
-static int fail(struct resp_parser *parser, const char *error)
-{
-	snprintf(parser->error, sizeof(parser->error), "%s", error);
-	return -1;
-}
+#define fail(parser, ...)                                                      \
+	(snprintf((parser)->error, sizeof((parser)->error), __VA_ARGS__), -1)
 
 /*
  * Arguments are kept as offsets until the command is complete, as the buffer
@@ -121,17 +131,16 @@ static int add_arg(struct resp_parser *parser, size_t offset, size_t len)
 		parser->argv = argv;
 		parser->room = room;
 	}
-	argv[parser->argc++] = (struct str){ (char *)(uintptr_t)offset, len };
+	argv[parser->argc++] = (struct str){ (char *)offset, len };
 	return 0;
 }
 
 static int complete(struct resp_parser *parser, const struct buf *in)
 {
-	size_t i;
+	struct str *arg = parser->argv, *end = arg + parser->argc;
 
-	for (i = 0; i < parser->argc; i++)
-		parser->argv[i].p =
-			in->data + in->pos + (uintptr_t)parser->argv[i].p;
+	for (; arg < end; arg++)
+		arg->p = in->data + in->pos + (uintptr_t)arg->p;
 	return 1;
 }
 
@@ -143,7 +152,7 @@ static int take_line(struct resp_parser *parser, const struct buf *in,
 	size_t left = buf_left(in) - parser->pos;
 	const char *end = left ? memchr(p, '\n', left) : NULL;
 
-	if ((end ? (size_t)(end - p) : left) > RESP_INLINE_MAX)
+	if ((end ? (size_t)(end - p) : left) > INLINE_MAX)
 		return -1;
 	if (!end)
 		return 0;
@@ -152,13 +161,6 @@ static int take_line(struct resp_parser *parser, const struct buf *in,
 	if (line->len && line->p[line->len - 1] == '\r')
 		line->len--;
 	return 1;
-}
-
-static int hex(char c)
-{
-	if (isdigit((unsigned char)c))
-		return c - '0';
-	return isxdigit((unsigned char)c) ? tolower(c) - 'a' + 10 : -1;
 }
 
 /*
@@ -172,27 +174,26 @@ static const char *unquote(const char *p, const char *end, char **to)
 	char quote = 0;
 	const char *e;
 
-	for (; p < end; p++) {
-		if (!quote && isspace((unsigned char)*p))
-			return p;
+	for (; p < end && (quote || !isspace((unsigned char)*p)); p++) {
 		if (!quote && (*p == '"' || *p == '\'')) {
 			quote = *p;
 		} else if (quote && *p == quote) {
+			quote = 0;
 			if (p + 1 < end && !isspace((unsigned char)p[1]))
 				return NULL;
-			quote = 0;
 		} else if (quote == '"' && *p == '\\' && p + 3 < end &&
-			   p[1] == 'x' && hex(p[2]) >= 0 && hex(p[3]) >= 0) {
-			*(*to)++ = (char)(hex(p[2]) << 4 | hex(p[3]));
+			   p[1] == 'x' && isxdigit((unsigned char)p[2]) &&
+			   isxdigit((unsigned char)p[3])) {
+			*(*to)++ = (char)strtoul((char[]){ p[2], p[3], 0 },
+						 NULL, 16);
 			p += 3;
 		} else if (quote == '"' && *p == '\\' && p + 1 < end) {
 			e = strchr(escapes, *++p);
 			*(*to)++ = e && *e && (e - escapes) % 2 == 0 ? e[1] :
 								       *p;
-		} else if (quote == '\'' && *p == '\\' && p + 1 < end &&
-			   p[1] == '\'') {
-			*(*to)++ = *++p;
 		} else {
+			p += quote == '\'' && *p == '\\' && p + 1 < end &&
+			     p[1] == '\'';
 			*(*to)++ = *p;
 		}
 	}
@@ -210,11 +211,9 @@ static int parse_inline(struct resp_parser *parser, const struct buf *in)
 	if (ret <= 0)
 		return ret ? fail(parser, "too big inline request") : 0;
 	end = line.p + line.len;
-	for (p = line.p; p < end;) {
-		if (isspace((unsigned char)*p)) {
-			p++;
+	for (p = line.p; p < end; p += p < end) {
+		if (isspace((unsigned char)*p))
 			continue;
-		}
 		start = (size_t)(p - base);
 		to = base + start;
 		p = unquote(p, end, &to);
@@ -227,18 +226,20 @@ static int parse_inline(struct resp_parser *parser, const struct buf *in)
 }
 
 /* The number behind a '*' or '$'; as take_line(). */
-static int take_header(struct resp_parser *parser, const struct buf *in,
-		       const char *too_big, const char *invalid, long long max,
-		       long long *n)
+static int take_number(struct resp_parser *parser, const struct buf *in,
+		       bool bulk, long long *n)
 {
 	struct str line;
 	int ret = take_line(parser, in, &line);
 
-	if (ret <= 0)
-		return ret ? fail(parser, too_big) : 0;
-	if (!str_int((struct str){ line.p + 1, line.len - 1 }, n) || *n > max)
-		return fail(parser, invalid);
-	return 1;
+	if (ret < 0)
+		return fail(parser, "too big %sbulk count string",
+			    bulk ? "" : "m");
+	if (ret && (!str_int((struct str){ line.p + 1, line.len - 1 }, n) ||
+		    *n > (bulk ? BULK_MAX : ARGS_MAX) || (bulk && *n < 0)))
+		return fail(parser, "invalid %sbulk length",
+			    bulk ? "" : "multi");
+	return ret;
 }
 
 static int parse_bulk(struct resp_parser *parser, const struct buf *in)
@@ -250,19 +251,13 @@ static int parse_bulk(struct resp_parser *parser, const struct buf *in)
 	if (!parser->bulk) {
 		if (buf_left(in) == parser->pos)
 			return 0;
-		if (*p != '$') {
-			snprintf(parser->error, sizeof(parser->error),
-				 "expected '$', got '%c'", *p);
-			return -1;
-		}
-		ret = take_header(parser, in, "too big bulk count string",
-				  "invalid bulk length", RESP_BULK_MAX, &n);
+		if (*p != '$')
+			return fail(parser, "expected '$', got '%c'", *p);
+		ret = take_number(parser, in, true, &n);
 		if (ret <= 0)
 			return ret;
-		if (n < 0)
-			return fail(parser, "invalid bulk length");
 		parser->bulk = (size_t)n + 1;
-		if (parser->pos + parser->bulk > RESP_COMMAND_MAX)
+		if (parser->pos + parser->bulk > COMMAND_MAX)
 			return fail(parser, "too big request");
 	}
 	if (buf_left(in) - parser->pos < parser->bulk + 1)
@@ -277,16 +272,14 @@ static int parse_bulk(struct resp_parser *parser, const struct buf *in)
 int resp_parse(struct resp_parser *parser, struct buf *in)
 {
 	long long n;
-	int ret;
+	int ret = 1;
 
 	if (!parser->multibulk) {
 		if (!buf_left(in))
 			return 0;
 		if (in->data[in->pos] != '*')
 			return parse_inline(parser, in);
-		ret = take_header(parser, in, "too big mbulk count string",
-				  "invalid multibulk length", RESP_ARGS_MAX,
-				  &n);
+		ret = take_number(parser, in, false, &n);
 		if (ret <= 0 || n <= 0)
 			return ret;
 		parser->multibulk = (size_t)n;
@@ -343,9 +336,4 @@ void resp_bulk(struct buf *out, struct str str)
 	resp_head(out, '$', (long long)str.len);
 	buf_add(out, str.p, str.len);
 	buf_add(out, "\r\n", 2);
-}
-
-void resp_text(struct buf *out, const char *text)
-{
-	resp_bulk(out, (struct str){ text, strlen(text) });
 }

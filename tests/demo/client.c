@@ -367,7 +367,7 @@ static void verify(struct connection *c)
 	for (i = 0; i < nr_pairs; i = end) {
 		end = i + BATCH < nr_pairs ? i + BATCH : nr_pairs;
 		resp_head(&c->out, '*', (long long)(end - i + 1));
-		resp_text(&c->out, "MGET");
+		resp_bulk(&c->out, (struct str){ "MGET", 4 });
 		for (k = i; k < end; k++)
 			resp_bulk(&c->out, pairs[k].key);
 		if (!send_all(c) || !receive(c, &reply) || reply.type != '*' ||

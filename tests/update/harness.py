@@ -125,8 +125,10 @@ class Service(Program):
             self.wait()
 
     def serves(self):
-        # It may answer before kho run has heard that it does.
-        return self.answers() and self.status()['state'] == 'serving'
+        # It may answer before kho run has heard that it does, or has said so.
+        with contextlib.suppress(FileNotFoundError):
+            return self.answers() and self.status()['state'] == 'serving'
+        return False
 
     def wait(self):
         wait_for(self.serves, 'a service that serves')

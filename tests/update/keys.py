@@ -3,7 +3,7 @@
 must work."""
 import os
 
-from harness import equal, wait_for
+from harness import equal
 
 KEYS = int(os.environ.get('KEYS') or 100000)
 
@@ -35,11 +35,3 @@ def update(service, program, *args, **kwargs):
     code, answer = service.update(program, *args, **kwargs)
     equal((code, answer.get('result')), (0, 'updated'), answer.get('error'))
     return answer
-
-
-def upgraded(service):
-    client = service.client()
-    wait_for(lambda: client.info()['upgrade_in_progress'] == '0', 'upgrade')
-    info = client.info()
-    client.close()
-    return info
