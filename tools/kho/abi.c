@@ -9,6 +9,7 @@
 
 #include "abi.h"
 #include "kho.h"
+#include "options.h"
 #include "table.h"
 
 static const char help[] =
@@ -223,33 +224,20 @@ static int diff(const char *old_name, const char *new_name, bool json)
 
 int cmd_abi(int argc, char **argv)
 {
-	static const struct option known[] = {
-		{ "diff", no_argument, NULL, 'd' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
 	bool json = false, compare = false;
-	int c;
+	const struct verb_option options[] = {
+		{ "diff", .flag = &compare },
+		{ "json", .flag = &json },
+		{},
+	};
+	char **files = parse_options(argc, argv, help, "", options);
 
-	while ((c = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return EXIT_YES;
-		}
-		if (c != 'j' && c != 'd')
-			return fail_option("abi", c, argv);
-		json |= c == 'j';
-		compare |= c == 'd';
-	}
-	argv += optind;
-	argc -= optind;
-	if (!compare && argc)
+	if (!compare && files[0])
 		return fail_usage("abi", "%s: only --diff takes files",
-				  argv[0]);
+				  files[0]);
 	if (!compare)
 		return show(json);
-	if (argc != 1 && argc != 2)
+	if (!files[0] || (files[1] && files[2]))
 		return fail_usage("abi", "--diff takes OLD and maybe NEW");
-	return diff(argv[0], argv[1], json);
+	return diff(files[0], files[1], json);
 }

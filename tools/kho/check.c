@@ -12,6 +12,7 @@
 #include "check.h"
 #include "jump.h"
 #include "kho.h"
+#include "options.h"
 #include "service.h"
 #include "arena.h"
 #include "target.h"
@@ -223,45 +224,28 @@ static int check(char **argv, const struct kho_check_opts *opts,
 
 int cmd_check(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "allow-degraded", no_argument, NULL, 'd' },
-		{ "profile", required_argument, NULL, 'p' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		JUMP_OPTIONS,
-		{ 0 },
-	};
 	struct kho_check_opts opts = { .size = sizeof(opts) };
 	struct kho_profile *profile = NULL;
 	struct jump jump = { 0 };
-	struct kho_error err;
 	bool json = false;
-	int c, code = -1;
+	const struct verb_option options[] = {
+		{ "allow-degraded", .flag = &opts.allow_degraded },
+		{ "profile", .profile = &profile },
+		{ "json", .flag = &json },
+		JUMP_OPTIONS(&jump),
+		{},
+	};
+	char **words = parse_options(argc, argv, help, "", options);
+	struct kho_error err;
+	int code;
 
-	while (code < 0 &&
-	       (c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'd') {
-			opts.allow_degraded = true;
-		} else if (c == 'j') {
-			json = true;
-		} else if (c == 'h') {
-			fputs(help, stdout);
-			code = EXIT_YES;
-		} else if (c == 'p') {
-			kho_profile_free(profile);
-			if (kho_profile_open(optarg, &profile, &err))
-				code = fail("check: %s", err.text);
-		} else if (!jump_option(&jump, c, optarg)) {
-			code = fail_option("check", c, argv);
-		}
-	}
 	opts.profile = profile;
-	if (code < 0 && argc - optind != 2)
+	if (!words[0] || !words[1] || words[2])
 		code = fail_usage("check", "it takes FROM and TO");
-	if (code < 0 && jump_prepare(&jump, &err))
+	else if (jump_prepare(&jump, &err))
 		code = fail("check: %s", err.text);
-	if (code < 0)
-		code = check(argv + optind, &opts, &jump, json);
+	else
+		code = check(words, &opts, &jump, json);
 	jump_free(&jump);
 	kho_profile_free(profile);
 	return code;

@@ -198,10 +198,10 @@ static void inspect_arena(const struct state *state)
 int cmd_inspect(int argc, char **argv)
 {
 	struct state state = { .verb = "inspect" };
-	int code = EXIT_YES;
+	int code = state_options(&state, help, argc, argv);
 
-	if (!state_options(&state, help, argc, argv))
-		return state.code;
+	if (code)
+		return code;
 	if (!state_read(&state))
 		return EXIT_UNKNOWN;
 	if (state.is_kernel)

@@ -38,29 +38,14 @@
  * Its command line and initrd
  */
 
-bool jump_option(struct jump *jump, int c, const char *arg)
+void jump_append(void *arg, const char *text)
 {
-	char *longer;
+	struct jump *jump = arg;
+	char *longer = format("%s%s%s", jump->append ? jump->append : "",
+			      jump->append ? " " : "", text);
 
-	switch (c) {
-	case 'i':
-		jump->initrd = arg;
-		return true;
-	case 'C':
-		jump->replace = arg;
-		return true;
-	case 'r':
-		jump->reuse = true;
-		return true;
-	case 'a':
-		longer = format("%s%s%s", jump->append ? jump->append : "",
-				jump->append ? " " : "", arg);
-		free(jump->append);
-		jump->append = longer;
-		return true;
-	default:
-		return false;
-	}
+	free(jump->append);
+	jump->append = longer;
 }
 
 /* What the running kernel was started with, as it is. */

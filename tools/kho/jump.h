@@ -9,6 +9,7 @@
 #include <kho/check.h>
 
 #include "kho.h"
+#include "options.h"
 
 /*
  * struct jump - how the next kernel is started; all fields may be 0
@@ -26,16 +27,13 @@ struct jump {
 	char *cmdline;
 };
 
-/*
- * These options, for getopt_long(), and what to say of them. Versions of
- * clang-format differ.
- */
+/* These options, and what to say of them. Versions of clang-format differ. */
 /* clang-format off */
-#define JUMP_OPTIONS                                                           \
-	{ "initrd", required_argument, NULL, 'i' },                            \
-	{ "cmdline", required_argument, NULL, 'C' },                           \
-	{ "append", required_argument, NULL, 'a' },                            \
-	{ "reuse-cmdline", no_argument, NULL, 'r' }
+#define JUMP_OPTIONS(jump)                                                     \
+	{ "initrd", .text = &(jump)->initrd },                                 \
+	{ "cmdline", .text = &(jump)->replace },                               \
+	{ "append", .take = jump_append, .to = (jump) },                       \
+	{ "reuse-cmdline", .flag = &(jump)->reuse }
 /* clang-format on */
 #define JUMP_HELP                                                              \
 	"  --initrd FILE      the next kernel's initial RAM disk\n"            \
@@ -43,8 +41,8 @@ struct jump {
 	"  --reuse-cmdline    instead: that of the running kernel\n"           \
 	"  --append TEXT      behind these two, or alone\n"
 
-/* What getopt_long() returned, if it is one of these. */
-bool jump_option(struct jump *jump, int c, const char *arg);
+/* --append */
+void jump_append(void *jump, const char *text);
 
 /* When all options were given: 0, or a negative errno. */
 int jump_prepare(struct jump *jump, struct kho_error *err);

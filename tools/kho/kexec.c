@@ -24,6 +24,7 @@
 #include "kho.h"
 #include "handover/notify.h"
 #include "kexec-services.h"
+#include "options.h"
 #include "target.h"
 
 static const char help[] =
@@ -347,87 +348,41 @@ static void print_result_json(const struct kexec *kexec, int code)
 	print_json(json);
 }
 
-/* 0, or an exit code, and that was said. */
-static int add_next(struct kexec *kexec, const char *text)
+static void add_next(void *arg, const char *text)
 {
-	if (!suspend_add_next(&kexec->services, text, &kexec->err))
-		return 0;
-	return fail("kexec: %s", kexec->err.text);
+	struct kho_error err;
+
+	if (suspend_add_next(arg, text, &err))
+		finish(fail("kexec: %s", err.text));
 }
 
-/* -1: there is nothing left to do, and the exit code is in @code. */
-static int parse(struct kexec *kexec, int argc, char **argv, int *code)
+/* 0, or an exit code, and that was said. */
+static int parse(struct kexec *kexec, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "capture", no_argument, NULL, 'c' },
-		{ "allow-degraded", no_argument, NULL, 'd' },
-		{ "force", no_argument, NULL, 'f' },
-		{ "load-only", no_argument, NULL, 'l' },
-		{ "hold", no_argument, NULL, 'o' },
-		{ "next", required_argument, NULL, 'n' },
-		{ "timeout", required_argument, NULL, 't' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		JUMP_OPTIONS,
-		{ 0 },
+	const struct verb_option options[] = {
+		{ "capture", .flag = &kexec->capture },
+		{ "allow-degraded",
+		  .flag = &kexec->services.how.allow_degraded },
+		{ "force", .flag = &kexec->force },
+		{ "load-only", .flag = &kexec->load_only },
+		{ "hold", .flag = &kexec->hold },
+		{ "next", .take = add_next, .to = &kexec->services },
+		{ "timeout", .ms = &kexec->services.timeout_ms },
+		{ "json", .flag = &kexec->json },
+		JUMP_OPTIONS(&kexec->jump),
+		{},
 	};
-	int c;
+	char **words = parse_options(argc, argv, help, "", options);
 
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			kexec->capture = true;
-			break;
-		case 'd':
-			kexec->services.how.allow_degraded = true;
-			break;
-		case 'f':
-			kexec->force = true;
-			break;
-		case 'l':
-			kexec->load_only = true;
-			break;
-		case 'o':
-			kexec->hold = true;
-			break;
-		case 'n':
-			*code = add_next(kexec, optarg);
-			if (*code)
-				return -1;
-			break;
-		case 't':
-			if (parse_seconds(optarg, &kexec->services.timeout_ms))
-				break;
-			*code = fail_usage("kexec",
-					   "--timeout %s is not a number of seconds",
-					   optarg);
-			return -1;
-		case 'j':
-			kexec->json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			*code = EXIT_YES;
-			return -1;
-		default:
-			if (jump_option(&kexec->jump, c, optarg))
-				break;
-			*code = fail_option("kexec", c, argv);
-			return -1;
-		}
-	}
-	*code = EXIT_UNKNOWN;
 	if (kexec->load_only && kexec->hold)
-		return fail_usage("kexec", "--load-only or --hold, not both"),
-		       -1;
-	if (argc - optind != !kexec->capture)
+		return fail_usage("kexec", "--load-only or --hold, not both");
+	if (kexec->capture ? words[0] != NULL : !words[0] || words[1])
 		return fail_usage("kexec", kexec->capture ?
 						   "--capture takes no IMAGE" :
-						   "it takes one IMAGE"),
-		       -1;
-	kexec->image = argv[optind];
+						   "it takes one IMAGE");
+	kexec->image = words[0];
 	if (jump_prepare(&kexec->jump, &kexec->err))
-		return fail("kexec: %s", kexec->err.text), -1;
+		return fail("kexec: %s", kexec->err.text);
 	return 0;
 }
 
@@ -436,9 +391,9 @@ int cmd_kexec(int argc, char **argv)
 	struct kexec kexec = { .services.how.size =
 				       sizeof(struct kho_check_opts),
 			       .services.timeout_ms = TIMEOUT_MS };
-	int code = EXIT_YES;
+	int code = parse(&kexec, argc, argv);
 
-	if (!parse(&kexec, argc, argv, &code)) {
+	if (!code) {
 		code = run(&kexec);
 		if (code)
 			say("kexec: %s", kexec.err.text);

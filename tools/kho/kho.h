@@ -6,7 +6,6 @@
 #ifndef TOOLS_KHO_H
 #define TOOLS_KHO_H
 
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +39,9 @@ int cmd_run(int argc, char **argv);
 int cmd_update(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 
+/* Exits with @code, or fails when what was printed has not been written. */
+_Noreturn void finish(int code);
+
 /* Prints "kho: ..." as one line to stderr. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -49,26 +51,6 @@ int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A mistake in the arguments of @verb: adds where to look it up. */
 int fail_usage(const char *verb, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-
-/* What getopt_long() did not like: @c is '?' or ':' (optstring ":..."). */
-int fail_option(const char *verb, int c, char **argv);
-
-/*
- * The options that most verbs have.
- * @json: --json was given
- * @code: what to exit with when parse_options() returns false
- */
-struct verb_options {
-	bool json;
-	int code;
-};
-
-/* Parses --json and --help; false: there is nothing left to do. */
-bool parse_options(const char *verb, const char *help, int argc, char **argv,
-		   struct verb_options *options);
-
-/* Reads seconds such as 10 or 0.5 into milliseconds; false when it is none. */
-bool parse_seconds(const char *text, unsigned int *ms);
 
 /* True when stdout is a terminal that wants colours. */
 bool want_color(void);

@@ -8,6 +8,7 @@
 #include <kho/arena.h>
 
 #include "kho.h"
+#include "options.h"
 #include "service.h"
 #include "table.h"
 
@@ -108,19 +109,19 @@ static void print_list_json(const struct service *services, size_t n)
 
 int cmd_list(int argc, char **argv)
 {
-	struct verb_options options = { 0 };
+	bool json = false;
+	const struct verb_option options[] = { { "json", .flag = &json }, {} };
+	char **words = parse_options(argc, argv, help, "", options);
 	struct service *services;
 	struct kho_error err;
 	size_t n;
 
-	if (!parse_options("list", help, argc, argv, &options))
-		return options.code;
-	if (argv[optind])
+	if (words[0])
 		return fail_usage("list", "%s: it takes no arguments",
-				  argv[optind]);
+				  words[0]);
 	if (services_read(&services, &n, &err))
 		return fail("list: %s", err.text);
-	if (options.json)
+	if (json)
 		print_list_json(services, n);
 	else
 		print_list(services, n);

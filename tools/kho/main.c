@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
-/*
- * kho: the command. Finds the verb, and sees to it that what was printed has
- * really been written.
- */
-#include <errno.h>
+/* kho: the command. Finds the verb. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -132,15 +128,7 @@ static void file_too_large(int sig)
 
 int main(int argc, char **argv)
 {
-	int code;
-
 	/* Not ignored, which the programs that it starts would inherit. */
 	signal(SIGXFSZ, file_too_large);
-	code = dispatch(argc, argv);
-
-	/* An answer that nobody got is no answer. */
-	if (fflush(stdout) || ferror(stdout))
-		return fail("cannot write to standard output: %s",
-			    strerror(errno));
-	return code;
+	finish(dispatch(argc, argv));
 }

@@ -6,6 +6,7 @@
 #include <kho/image.h>
 
 #include "kho.h"
+#include "options.h"
 #include "table.h"
 #include "target.h"
 
@@ -115,21 +116,21 @@ static void print_manifest(const struct kho_manifest *manifest)
 
 int cmd_manifest(int argc, char **argv)
 {
-	struct verb_options options = { 0 };
+	bool json = false;
+	const struct verb_option options[] = { { "json", .flag = &json }, {} };
+	char **target = parse_options(argc, argv, help, "", options);
 	struct kho_manifest *manifest;
 	struct kho_error err;
 	int code = EXIT_YES;
 
-	if (!parse_options("manifest", help, argc, argv, &options))
-		return options.code;
-	if (!argv[optind])
+	if (!*target)
 		return fail_usage("manifest", "no TARGET given");
-	for (char **target = argv + optind; *target; target++) {
+	for (; *target; target++) {
 		if (target_manifest(*target, &manifest, &err)) {
 			code = fail("manifest: %s", err.text);
 			continue;
 		}
-		if (options.json)
+		if (json)
 			print_json_text(kho_manifest_json(manifest));
 		else
 			print_manifest(manifest);

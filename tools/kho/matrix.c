@@ -489,36 +489,24 @@ static int run(struct matrix *matrix, const struct targets_options *options,
 
 int cmd_matrix(int argc, char **argv)
 {
-	static const struct option known[] = {
-		{ "svg", required_argument, NULL, 's' },
-		{ "allow-degraded", no_argument, NULL, 'd' },
-		{ "profile", required_argument, NULL, 'p' },
-		{ "targets", required_argument, NULL, 't' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
 	struct targets_options options = { .opts.size = sizeof(
 						   struct kho_check_opts) };
 	struct matrix matrix = { 0 };
 	const char *svg = NULL;
-	bool ok = true;
-	int c, code;
+	const struct verb_option known[] = {
+		{ "svg", .text = &svg },
+		TARGETS_OPTIONS(&options),
+		{},
+	};
+	char **words = parse_options(argc, argv, help, "", known);
+	int code;
 
-	while (ok && (c = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
-		if (c == 's')
-			svg = optarg;
-		else
-			ok = targets_option(&options, "matrix", help, c, argv,
-					    &code);
-	}
-	if (ok) {
-		matrix.opts = options.opts;
-		targets_init(&matrix.targets, "matrix", &matrix.opts);
-		code = run(&matrix, &options, svg, argv + optind);
-		targets_free(&matrix.targets);
-		free(matrix.cells);
-	}
+	options.opts.profile = options.profile;
+	matrix.opts = options.opts;
+	targets_init(&matrix.targets, "matrix", &matrix.opts);
+	code = run(&matrix, &options, svg, words);
+	targets_free(&matrix.targets);
+	free(matrix.cells);
 	targets_options_free(&options);
 	return code;
 }

@@ -113,6 +113,14 @@ int fail(const char *fmt, ...)
 	return EXIT_UNKNOWN;
 }
 
+_Noreturn void finish(int code)
+{
+	/* An answer that nobody got is no answer. */
+	if (fflush(stdout) || ferror(stdout))
+		code = fail("cannot write to standard output: %m");
+	exit(code);
+}
+
 int fail_usage(const char *verb, const char *fmt, ...)
 {
 	va_list ap;
@@ -124,56 +132,6 @@ int fail_usage(const char *verb, const char *fmt, ...)
 	fail("%s: %s: see 'kho %s --help'", verb, text, verb);
 	free(text);
 	return EXIT_UNKNOWN;
-}
-
-int fail_option(const char *verb, int c, char **argv)
-{
-	const char *last = argv[optind - 1];
-
-	if (c == ':')
-		return fail_usage(verb, "option %s needs a value", last);
-	if (optopt && strncmp(last, "--", 2))
-		return fail_usage(verb, "unknown option -%c", optopt);
-	return fail_usage(verb, "unknown option %s", last);
-}
-
-bool parse_options(const char *verb, const char *help, int argc, char **argv,
-		   struct verb_options *options)
-{
-	static const struct option known[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
-		if (c == 'j') {
-			options->json = true;
-		} else if (c == 'h') {
-			fputs(help, stdout);
-			options->code = EXIT_YES;
-			return false;
-		} else {
-			options->code = fail_option(verb, c, argv);
-			return false;
-		}
-	}
-	return true;
-}
-
-bool parse_seconds(const char *text, unsigned int *ms)
-{
-	char *end;
-	double seconds;
-
-	if (!strchr("0123456789.", text[0]))
-		return false;
-	seconds = strtod(text, &end);
-	if (end == text || *end || !(seconds >= 0.001 && seconds <= 86400))
-		return false;
-	*ms = (unsigned int)(seconds * 1000);
-	return true;
 }
 
 bool want_color(void)

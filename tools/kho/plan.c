@@ -528,7 +528,7 @@ static bool print_plan_json(const struct plan *plan)
 /* ---- The verb ---- */
 
 /* Adds what was asked about; false: FROM, TO or a list cannot be read. */
-static bool add_targets(struct plan *plan, char **words, size_t n)
+static bool add_targets(struct plan *plan, const char **words, size_t n)
 {
 	long from, to;
 
@@ -543,7 +543,7 @@ static bool add_targets(struct plan *plan, char **words, size_t n)
 	return targets_add_lists(&plan->targets, &plan->options);
 }
 
-static int run(struct plan *plan, char **words, size_t n)
+static int run(struct plan *plan, const char **words, size_t n)
 {
 	struct kho_error err;
 	bool ok;
@@ -577,51 +577,46 @@ struct words {
 	size_t n;
 	size_t before;
 	bool via;
-	char **words;
+	const char **words;
 };
 
-static void add_word(struct words *words, char *word)
+static void add_word(void *arg, const char *word)
 {
+	struct words *words = arg;
+
 	words->words[words->n++] = word;
 	words->before += !words->via;
 }
 
-/* False: there is nothing left to do, exit with @code. */
-static bool parse(int argc, char **argv, struct targets_options *options,
-		  struct words *words, int *code)
+static void add_via(void *arg, const char *word)
 {
-	static const struct option known[] = {
-		{ "via", required_argument, NULL, 'v' },
-		{ "allow-degraded", no_argument, NULL, 'd' },
-		{ "profile", required_argument, NULL, 'p' },
-		{ "targets", required_argument, NULL, 't' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c;
+	((struct words *)arg)->via = true;
+	add_word(arg, word);
+}
 
-	/* "-": words come in their place, as code 1. */
-	while ((c = getopt_long(argc, argv, "-:h", known, NULL)) != -1) {
-		if (c == 'v')
-			words->via = true;
-		if (c == 'v' || c == 1)
-			add_word(words, optarg);
-		else if (!targets_option(options, "plan", help, c, argv, code))
-			return false;
-	}
-	for (; optind < argc; optind++)
-		add_word(words, argv[optind]);
+/* 0, or an exit code, and that was said. */
+static int parse(int argc, char **argv, struct targets_options *options,
+		 struct words *words)
+{
+	const struct verb_option known[] = {
+		{ "", .take = add_word, .to = words },
+		{ "via", .take = add_via, .to = words },
+		TARGETS_OPTIONS(options),
+		{},
+	};
+
+	for (argv = parse_options(argc, argv, help, "-", known); *argv; argv++)
+		add_word(words, *argv);
+	options->opts.profile = options->profile;
 	if (words->before == 2)
-		return true;
-	*code = fail_usage("plan", words->before > 2 ?
-					   "what comes between FROM and TO has "
-					   "to stand behind --via" :
-				   words->via ?
-					   "FROM and TO have to stand before "
-					   "--via" :
-					   "it takes FROM and TO");
-	return false;
+		return 0;
+	return fail_usage("plan", words->before > 2 ?
+					  "what comes between FROM and TO has "
+					  "to stand behind --via" :
+				  words->via ?
+					  "FROM and TO have to stand before "
+					  "--via" :
+					  "it takes FROM and TO");
 }
 
 int cmd_plan(int argc, char **argv)
@@ -631,9 +626,9 @@ int cmd_plan(int argc, char **argv)
 	};
 	struct plan plan = { .options.opts.size =
 				     sizeof(struct kho_check_opts) };
-	int code;
+	int code = parse(argc, argv, &plan.options, &words);
 
-	if (parse(argc, argv, &plan.options, &words, &code)) {
+	if (!code) {
 		targets_init(&plan.targets, "plan", &plan.options.opts);
 		code = run(&plan, words.words, words.n);
 		targets_free(&plan.targets);

@@ -40,6 +40,7 @@
 
 #include "control-serve.h"
 #include "kho.h"
+#include "options.h"
 #include "run-notify.h"
 #include "proc.h"
 #include "folder.h"
@@ -771,44 +772,6 @@ static int run_service(struct run *run)
 	return ret;
 }
 
-static int parse(struct run *run, int argc, char **argv, bool *helped)
-{
-	static const struct option options[] = {
-		{ "name", required_argument, NULL, 'n' },
-		{ "timeout", required_argument, NULL, 't' },
-		{ "cold", no_argument, NULL, 'c' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
-		switch (c) {
-		case 'n':
-			run->name = optarg;
-			break;
-		case 't':
-			if (!parse_seconds(optarg, &run->stop_ms))
-				return fail_usage("run",
-						  "--timeout %s is not a number of seconds",
-						  optarg);
-			break;
-		case 'c':
-			run->cold = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			*helped = true;
-			return 0;
-		default:
-			return fail_option("run", c, argv);
-		}
-	}
-	if (!argv[optind])
-		return fail_usage("run", "no PROGRAM given");
-	return 0;
-}
-
 /* Checks the arguments as far as that goes before anything is made. */
 static int take_arguments(struct run *run, char **argv)
 {
@@ -838,13 +801,19 @@ static int take_arguments(struct run *run, char **argv)
 int cmd_run(int argc, char **argv)
 {
 	static struct run run;
-	bool helped = false;
+	const struct verb_option options[] = {
+		{ "name", .text = &run.name },
+		{ "timeout", .ms = &run.stop_ms },
+		{ "cold", .flag = &run.cold },
+		{},
+	};
+	char **words;
 	int ret;
 
 	run = (struct run){ .stop_ms = STOP_MS, .notify = -1, .suspender = -1 };
-	ret = parse(&run, argc, argv, &helped);
-	if (ret || helped)
-		return ret;
-	ret = take_arguments(&run, argv + optind);
+	words = parse_options(argc, argv, help, "+", options);
+	if (!words[0])
+		return fail_usage("run", "no PROGRAM given");
+	ret = take_arguments(&run, words);
 	return ret ? ret : run_service(&run);
 }

@@ -13,6 +13,7 @@
 #include <kho/abi/arena.h>
 
 #include "kho.h"
+#include "options.h"
 #include "service.h"
 #include "state.h"
 #include "target.h"
@@ -149,84 +150,54 @@ static int open_word(const char *word, struct kho_error *err)
 	return kho_fail(err, -errno, "%s: %s", word, strerror(errno));
 }
 
-static bool parse_phys(const char *text, uint64_t *phys)
+static uint64_t take_phys(const struct state *state, const char *text,
+			  uint64_t least)
 {
+	uint64_t phys;
 	char *end;
 
 	errno = 0;
-	*phys = strtoull(text, &end, 0);
-	return text[0] >= '0' && text[0] <= '9' && !*end && !errno;
+	phys = strtoull(text, &end, 0);
+	if (text[0] < '0' || text[0] > '9' || *end || errno || phys < least)
+		finish(fail_usage(state->verb,
+				  "%s is no address such as 0x22a0000", text));
+	return phys;
 }
 
-static bool take_option(struct state *state, int c)
+static void take_fdt(void *arg, const char *text)
 {
-	switch (c) {
-	case 'j':
-		state->json = true;
-		return true;
-	case 's':
-		state->svg = optarg;
-		return true;
-	case 't':
-		state->trim = optarg;
-		return true;
-	case 'n':
-		state->options.no_checksums = true;
-		return true;
-	case 'f':
-		if (parse_phys(optarg, &state->options.fdt) &&
-		    state->options.fdt)
-			return true;
-		break;
-	case 'b':
-		state->options.kind = KHO_DUMP_RAW;
-		if (parse_phys(optarg, &state->options.base))
-			return true;
-		break;
-	}
-	state->code = fail_usage(state->verb,
-				 "%s is no address such as 0x22a0000", optarg);
-	return false;
+	struct state *state = arg;
+
+	state->options.fdt = take_phys(state, text, 1);
 }
 
-bool state_options(struct state *state, const char *help, int argc, char **argv)
+static void take_base(void *arg, const char *text)
 {
-	static const struct option known[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "fdt", required_argument, NULL, 'f' },
-		{ "base", required_argument, NULL, 'b' },
-		{ "help", no_argument, NULL, 'h' },
+	struct state *state = arg;
+
+	state->options.kind = KHO_DUMP_RAW;
+	state->options.base = take_phys(state, text, 0);
+}
+
+int state_options(struct state *state, const char *help, int argc, char **argv)
+{
+	bool looks = strcmp(state->verb, "verify") != 0;
+	const struct verb_option options[] = {
+		{ "json", .flag = &state->json },
+		{ "fdt", .take = take_fdt, .to = state },
+		{ "base", .take = take_base, .to = state },
 		/* Of kho inspect alone. */
-		{ "svg", required_argument, NULL, 's' },
-		{ "trim", required_argument, NULL, 't' },
-		{ "no-checksums", no_argument, NULL, 'n' },
-		{ 0 },
+		{ looks ? "svg" : NULL, .text = &state->svg },
+		{ "trim", .text = &state->trim },
+		{ "no-checksums", .flag = &state->options.no_checksums },
+		{},
 	};
-	struct option mine[8];
-	int c;
+	char **words = parse_options(argc, argv, help, "", options);
 
-	memcpy(mine, known, sizeof(mine));
-	if (!strcmp(state->verb, "verify"))
-		memset(&mine[4], 0, sizeof(mine[4]));
-	while ((c = getopt_long(argc, argv, ":h", mine, NULL)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			state->code = EXIT_YES;
-			return false;
-		}
-		if (c == '?' || c == ':') {
-			state->code = fail_option(state->verb, c, argv);
-			return false;
-		}
-		if (!take_option(state, c))
-			return false;
-	}
-	if (argc - optind != 1) {
-		state->code = fail_usage(state->verb, "it takes one STATE");
-		return false;
-	}
-	state->word = argv[optind];
-	return true;
+	if (!words[0] || words[1])
+		return fail_usage(state->verb, "it takes one STATE");
+	state->word = words[0];
+	return 0;
 }
 
 static void say_of(const struct state *state, const struct kho_error *err)

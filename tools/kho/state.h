@@ -32,9 +32,8 @@ struct state {
 	struct kernel kernel;
 };
 
-/* The options and arguments; false: there is nothing left to do. */
-bool state_options(struct state *state, const char *help, int argc,
-		   char **argv);
+/* The options and arguments: 0, or an exit code, and that was said. */
+int state_options(struct state *state, const char *help, int argc, char **argv);
 
 /*
  * Reads it. False when it cannot be read, and that was said: state->code is

@@ -9,40 +9,13 @@
 #include "target.h"
 #include "target-classes.h"
 
-bool targets_option(struct targets_options *options, const char *verb,
-		    const char *help, int c, char **argv, int *code)
+void targets_list(void *arg, const char *path)
 {
-	struct kho_error err;
+	struct targets_options *options = arg;
 
-	switch (c) {
-	case 'd':
-		options->opts.allow_degraded = true;
-		return true;
-	case 'j':
-		options->json = true;
-		return true;
-	case 't':
-		options->lists = make_room(options->lists, options->n_lists,
-					   sizeof(*options->lists));
-		options->lists[options->n_lists++] = optarg;
-		return true;
-	case 'p':
-		kho_profile_free(options->profile);
-		options->profile = NULL;
-		if (!kho_profile_open(optarg, &options->profile, &err)) {
-			options->opts.profile = options->profile;
-			return true;
-		}
-		*code = fail("%s: %s", verb, err.text);
-		return false;
-	case 'h':
-		fputs(help, stdout);
-		*code = EXIT_YES;
-		return false;
-	default:
-		*code = fail_option(verb, c, argv);
-		return false;
-	}
+	options->lists = make_room(options->lists, options->n_lists,
+				   sizeof(*options->lists));
+	options->lists[options->n_lists++] = path;
 }
 
 void targets_options_free(struct targets_options *options)

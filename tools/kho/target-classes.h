@@ -10,6 +10,8 @@
 
 #include <kho/fleet.h>
 
+#include "options.h"
+
 /**
  * struct target_class - targets that say the same
  * @manifest: what they say; its target is the first of them
@@ -57,15 +59,21 @@ struct targets_options {
 	struct kho_check_opts opts;
 	struct kho_profile *profile;
 	size_t n_lists;
-	char **lists;
+	const char **lists;
 };
 
-/*
- * Takes what getopt_long() returned for one of these: the first letters, 'd' for
- * --allow-degraded. False: there is nothing left to do, exit with @code.
- */
-bool targets_option(struct targets_options *options, const char *verb,
-		    const char *help, int c, char **argv, int *code);
+/* Versions of clang-format differ. */
+/* clang-format off */
+#define TARGETS_OPTIONS(options)                                               \
+	{ "allow-degraded", .flag = &(options)->opts.allow_degraded },         \
+	{ "profile", .profile = &(options)->profile },                         \
+	{ "targets", .take = targets_list, .to = (options) },                  \
+	{ "json", .flag = &(options)->json }
+/* clang-format on */
+
+/* --targets */
+void targets_list(void *options, const char *path);
+
 void targets_options_free(struct targets_options *options);
 
 void targets_init(struct targets *targets, const char *verb,

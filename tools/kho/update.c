@@ -18,6 +18,7 @@
 #include "control-ask.h"
 #include "check.h"
 #include "kho.h"
+#include "options.h"
 #include "service.h"
 #include "target.h"
 
@@ -55,6 +56,7 @@ static const char help[] =
 
 struct update {
 	const char *name;
+	const char *given; /* PROGRAM */
 	char *program;
 	char **args; /* after --, NULL: not given */
 	unsigned int timeout_ms;
@@ -66,10 +68,10 @@ struct update {
 };
 
 /* Is the file one that could be a successor at all? Better said by us. */
-static int check_program(struct update *update, const char *program)
+static int check_program(struct update *update)
 {
 	struct kho_manifest *manifest;
-	int ret = program_find(program, &update->program, &update->err);
+	int ret = program_find(update->given, &update->program, &update->err);
 
 	if (!ret)
 		ret = kho_target_open(update->program, &manifest, &update->err);
@@ -284,27 +286,16 @@ static int check_custody(struct update *update, int *code)
 	return 1;
 }
 
-static int read_profile(struct update *update, const char *path)
-{
-	kho_profile_free(update->profile);
-	update->profile = NULL;
-	if (kho_profile_open(path, &update->profile, &update->err))
-		return update->err.code;
-	update->how.profile = update->profile;
-	return 0;
-}
-
 static int parse(struct update *update, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "timeout", required_argument, NULL, 't' },
-		{ "allow-degraded", no_argument, NULL, 'd' },
-		{ "profile", required_argument, NULL, 'p' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
+	const struct verb_option options[] = {
+		{ "timeout", .ms = &update->timeout_ms },
+		{ "allow-degraded", .flag = &update->how.allow_degraded },
+		{ "profile", .profile = &update->profile },
+		{ "json", .flag = &update->json },
+		{},
 	};
-	int c;
+	char **words;
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--")) {
@@ -313,31 +304,16 @@ static int parse(struct update *update, int argc, char **argv)
 			argc = i;
 		}
 	}
-	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-		if (c == 'j') {
-			update->json = true;
-		} else if (c == 'd') {
-			update->how.allow_degraded = true;
-		} else if (c == 'p') {
-			if (read_profile(update, optarg))
-				return fail("update: %s", update->err.text);
-		} else if (c == 'h') {
-			fputs(help, stdout);
-			return -1;
-		} else if (c != 't') {
-			return fail_option("update", c, argv);
-		} else if (!parse_seconds(optarg, &update->timeout_ms)) {
-			return fail_usage("update",
-					  "--timeout %s is not a number of seconds",
-					  optarg);
-		}
-	}
-	if (argc - optind > 2)
+	words = parse_options(argc, argv, help, "", options);
+	update->how.profile = update->profile;
+	if (!words[0] || !words[1])
+		return fail_usage("update", "it takes NAME and PROGRAM");
+	if (words[2])
 		return fail_usage("update",
 				  "%s: PROGRAM's arguments come after --",
-				  argv[optind + 2]);
-	if (argc - optind < 2)
-		return fail_usage("update", "it takes NAME and PROGRAM");
+				  words[2]);
+	update->name = words[0];
+	update->given = words[1];
 	return 0;
 }
 
@@ -350,11 +326,10 @@ int cmd_update(int argc, char **argv)
 	int ret = parse(&update, argc, argv);
 
 	if (ret)
-		return ret < 0 ? EXIT_YES : ret;
-	update.name = argv[optind];
+		return ret;
 	ret = service_read(update.name, &update.service, &update.err);
 	if (!ret)
-		ret = check_program(&update, argv[optind + 1]);
+		ret = check_program(&update);
 	if (!ret && !update.service.pid)
 		ret = check_custody(&update, &code);
 	if (!ret)

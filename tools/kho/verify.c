@@ -228,10 +228,11 @@ int cmd_verify(int argc, char **argv)
 		.options.no_checksums = true,
 	};
 	struct verdict verdict;
-	int code = EXIT_YES;
+	int code = state_options(&state, help, argc, argv);
 
-	if (!state_options(&state, help, argc, argv) ||
-	    !read_and_judge(&state, &verdict))
+	if (code)
+		return code;
+	if (!read_and_judge(&state, &verdict))
 		return state.code;
 	if (problems_count(&verdict.problems, DAMAGE))
 		code = EXIT_NO;
