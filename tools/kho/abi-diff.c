@@ -318,36 +318,25 @@ static void print_diff(const struct finding *findings, size_t n,
 			print_changes(&findings[i]);
 }
 
-static void add_side(struct json_object *json, const char *key,
-		     const struct abi_format *format)
+static struct json_object *side_json(const struct abi_format *format)
 {
-	struct json_object *side;
-
-	if (!format) {
-		add_text(json, key, NULL);
-		return;
-	}
-	side = must(json_object_new_object());
-	if (format->version)
-		add_number(side, "version", format->version);
-	else
-		add_text(side, "version", NULL);
-	add_range(side, "write", &format->write);
-	add_range(side, "read", &format->read);
-	add_text(side, "fingerprint", format->fingerprint);
-	add_json(json, key, side);
+	if (!format)
+		return NULL;
+	return json_make(J("version", format->version ?
+					      json_of_number(format->version) :
+					      NULL),
+			 J("write", &format->write), J("read", &format->read),
+			 J("fingerprint", format->fingerprint));
 }
 
 static struct json_object *change_json(const struct change *change)
 {
-	struct json_object *json = must(json_object_new_object());
 	char *name = item_name(change->new ? change->new : change->old);
 	char *old = item_text(change->old, true);
 	char *new = item_text(change->new, true);
+	struct json_object *json =
+		json_make(J("name", name), J("old", old), J("new", new));
 
-	add_text(json, "name", name);
-	add_text(json, "old", old);
-	add_text(json, "new", new);
 	free(name);
 	free(old);
 	free(new);
@@ -356,18 +345,16 @@ static struct json_object *change_json(const struct change *change)
 
 static struct json_object *finding_json(const struct finding *finding)
 {
-	struct json_object *json = must(json_object_new_object());
-	struct json_object *changes = must(json_object_new_array());
+	struct json_object *changes = new_array(), *json;
 	char *why = reason(finding);
 
-	add_text(json, "name", name_of(finding));
-	add_text(json, "verdict", verdict_names[finding->verdict]);
-	add_text(json, "reason", why);
-	add_side(json, "old", finding->old);
-	add_side(json, "new", finding->new);
 	for (size_t i = 0; i < finding->n; i++)
 		push_json(changes, change_json(&finding->changes[i]));
-	add_json(json, "changes", changes);
+	json = json_make(J("name", name_of(finding)),
+			 J("verdict", verdict_names[finding->verdict]),
+			 J("reason", why), J("old", side_json(finding->old)),
+			 J("new", side_json(finding->new)),
+			 J("changes", changes));
 	free(why);
 	return json;
 }
@@ -376,14 +363,12 @@ static void print_diff_json(const struct finding *findings, size_t n,
 			    const char *old_name, const char *new_name)
 {
 	struct json_object *json = new_document("kho-abi-diff");
-	struct json_object *formats = must(json_object_new_array());
+	struct json_object *formats = new_array();
 
-	add_text(json, "result", result_of(findings));
-	add_text(json, "old", old_name);
-	add_text(json, "new", new_name);
 	for (size_t i = 0; i < n; i++)
 		push_json(formats, finding_json(&findings[i]));
-	add_json(json, "formats", formats);
+	json_add(json, J("result", result_of(findings)), J("old", old_name),
+		 J("new", new_name), J("formats", formats));
 	print_json(json);
 }
 

@@ -62,8 +62,8 @@ static bool add_versions(struct json_object *format,
 
 	if (!entry)
 		return true;
-	add_range(format, "write", &entry->desc.write);
-	add_range(format, "read", &entry->desc.read);
+	json_add(format, J("write", &entry->desc.write),
+		 J("read", &entry->desc.read));
 	return version == highest(&entry->desc);
 }
 
@@ -108,8 +108,8 @@ static int this_build(char **text, struct kho_error *err)
 	layouts = must(json_tokener_parse(abi_of_this_build));
 	formats = json_object_object_get(layouts, "formats");
 	ret = add_library(formats, err);
-	add_text(json, "libkho", PROJECT_VERSION);
-	add_json(json, "formats", json_object_get(formats));
+	json_add(json, J("libkho", PROJECT_VERSION),
+		 J("formats", json_object_get(formats)));
 	json_object_put(layouts);
 	if (ret)
 		json_object_put(json);

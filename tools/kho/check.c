@@ -124,12 +124,12 @@ static int check_inside(const struct service *from,
 			const struct kho_check_opts *opts,
 			struct json_object **report, struct kho_error *err)
 {
-	struct json_object *request = must(json_object_new_object());
+	struct json_object *request =
+		json_make(J("request", "check"),
+			  J("manifest", json_of_text(kho_manifest_json(to))));
 	struct json_object *answer = NULL;
 	int ret;
 
-	add_text(request, "request", "check");
-	add_json(request, "manifest", json_of_text(kho_manifest_json(to)));
 	add_consent(request, opts);
 	ret = ask_program(from, request, ASK_TIMEOUT_MS, &answer, err);
 	json_object_put(request);
@@ -137,7 +137,7 @@ static int check_inside(const struct service *from,
 		return ret;
 	*report = json_object_get(report_in(answer));
 	if (*report)
-		add_text(*report, "from", from->name);
+		json_add(*report, J("from", from->name));
 	else
 		ret = kho_fail(err, -EBADMSG, "%s", get_text(answer, "error"));
 	json_object_put(answer);

@@ -122,9 +122,9 @@ int ask_program(const struct service *service, struct json_object *request,
 
 void add_consent(struct json_object *request, const struct kho_check_opts *opts)
 {
-	add_json(request, "allow_degraded",
-		 json_object_new_boolean(opts->allow_degraded));
+	json_add(request, J("allow_degraded", opts->allow_degraded));
 	if (opts->profile)
-		add_json(request, "profile",
-			 json_of_text(kho_profile_json(opts->profile)));
+		json_add(request,
+			 J("profile",
+			   json_of_text(kho_profile_json(opts->profile))));
 }

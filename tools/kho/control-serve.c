@@ -99,10 +99,10 @@ int control_receive(int listener, struct request *request)
 static void answer(const struct request *request, struct json_object *json,
 		   const char *result, const struct kho_error *err)
 {
-	add_text(json, "result", err ? "aborted" : result);
-	add_number(json, "errno", err ? (uint64_t)-err->code : 0);
+	json_add(json, J("result", err ? "aborted" : result),
+		 J("errno", err ? (uint64_t)-err->code : 0));
 	if (err)
-		add_text(json, "error", err->text);
+		json_add(json, J("error", err->text));
 	request_answer(request->sock, json);
 	json_object_put(json);
 }
@@ -110,11 +110,8 @@ static void answer(const struct request *request, struct json_object *json,
 void control_answer(struct request *request, pid_t pid,
 		    const struct kho_error *err)
 {
-	struct json_object *json = must(json_object_new_object());
-
-	add_number(json, "pid", (uint64_t)pid);
-	add_number(json, "frozen_us", 0);
-	answer(request, json, "updated", err);
+	answer(request, json_make(J("pid", (uint64_t)pid), J("frozen_us", 0)),
+	       "updated", err);
 	close(request->sock);
 	free(request->program);
 	free(request->argv);
@@ -123,10 +120,7 @@ void control_answer(struct request *request, pid_t pid,
 void control_suspended(struct request *request, struct json_object *left,
 		       const struct kho_error *err)
 {
-	struct json_object *json = must(json_object_new_object());
-
-	add_json(json, "left_behind", left);
 	/* It is to end with whoever asked, not with us. */
 	close_session(request);
-	answer(request, json, "suspended", err);
+	answer(request, json_make(J("left_behind", left)), "suspended", err);
 }

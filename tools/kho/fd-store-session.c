@@ -28,7 +28,7 @@ static void count_left(struct json_object *left, const char *name)
 	if (count)
 		json_object_int_inc(count, 1);
 	else
-		add_number(left, name, 1);
+		json_add(left, J(name, 1));
 }
 
 int session_give(int session, const struct store *store,

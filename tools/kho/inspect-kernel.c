@@ -192,109 +192,81 @@ const char *seals_text(uint32_t seals, const char *separator,
 static struct json_object *memfd_json(const struct kernel_file *file)
 {
 	const struct luo_memfd *memfd = file->memfd;
-	struct json_object *json, *seals;
+	struct json_object *seals;
 
 	if (!memfd)
 		return NULL;
-	json = must(json_object_new_object());
-	seals = must(json_object_new_array());
+	seals = new_array();
 	for (size_t i = 0; i < sizeof(seal_names) / sizeof(seal_names[0]); i++)
 		if (memfd->seals & 1u << i)
-			push_json(seals, json_object_new_string(seal_names[i]));
-	add_number(json, "size", memfd->size);
-	add_number(json, "position", memfd->position);
-	add_json(json, "seals", seals);
-	add_number(json, "folios", memfd->n);
-	add_number(json, "pages", memfd->pages);
-	add_text(json, "sha256", file->sha256[0] ? file->sha256 : NULL);
-	return json;
-}
-
-static void add_or_null(struct json_object *json, const char *key,
-			struct json_object *value)
-{
-	if (value)
-		add_json(json, key, value);
-	else
-		add_text(json, key, NULL);
+			push_json(seals, json_of_string(seal_names[i]));
+	return json_make(J("size", memfd->size), J("position", memfd->position),
+			 J("seals", seals), J("folios", memfd->n),
+			 J("pages", memfd->pages),
+			 J("sha256", file->sha256[0] ? file->sha256 : NULL));
 }
 
 static struct json_object *sessions_json(const struct kernel *kernel)
 {
-	struct json_object *sessions = must(json_object_new_array());
+	struct json_object *sessions = new_array();
 
 	for (size_t i = 0; i < kernel->n_sessions; i++) {
 		const struct kernel_session *session = &kernel->sessions[i];
-		struct json_object *json = must(json_object_new_object());
-		struct json_object *files = must(json_object_new_array());
+		struct json_object *files = new_array();
 
 		for (size_t j = 0; j < session->n; j++) {
 			const struct kernel_file *file = &session->files[j];
-			struct json_object *f = must(json_object_new_object());
 
-			add_number(f, "token", file->file.token);
-			add_text(f, "handler", file->file.handler);
-			add_number(f, "data", file->file.data);
-			add_or_null(f, "memfd", memfd_json(file));
-			push_json(files, f);
+			push_json(files,
+				  json_make(J("token", file->file.token),
+					    J("handler", file->file.handler),
+					    J("data", file->file.data),
+					    J("memfd", memfd_json(file))));
 		}
-		add_text(json, "name", session->session.name);
-		add_json(json, "files", files);
-		push_json(sessions, json);
+		push_json(sessions, json_make(J("name", session->session.name),
+					      J("files", files)));
 	}
 	return sessions;
 }
 
 static struct json_object *luo_json(const struct kernel *kernel)
 {
-	struct json_object *json, *flbs;
+	struct json_object *flbs;
 
 	if (!kernel->has_luo)
 		return NULL;
-	json = must(json_object_new_object());
-	flbs = must(json_object_new_array());
-	for (size_t i = 0; i < kernel->n_flbs; i++) {
-		struct json_object *flb = must(json_object_new_object());
-
-		add_text(flb, "name", kernel->flbs[i].name);
-		add_number(flb, "data", kernel->flbs[i].data);
-		add_number(flb, "files", kernel->flbs[i].count);
-		push_json(flbs, flb);
-	}
-	add_text(json, "compatible", kernel->luo.compatible);
-	add_number(json, "live_updates", kernel->luo.live_updates);
-	add_json(json, "written", json_object_new_boolean(kernel->luo.written));
-	add_json(json, "sessions", sessions_json(kernel));
-	add_json(json, "flbs", flbs);
-	return json;
+	flbs = new_array();
+	for (size_t i = 0; i < kernel->n_flbs; i++)
+		push_json(flbs, json_make(J("name", kernel->flbs[i].name),
+					  J("data", kernel->flbs[i].data),
+					  J("files", kernel->flbs[i].count)));
+	return json_make(J("compatible", kernel->luo.compatible),
+			 J("live_updates", kernel->luo.live_updates),
+			 J("written", kernel->luo.written),
+			 J("sessions", sessions_json(kernel)), J("flbs", flbs));
 }
 
 static struct json_object *metadata_json(const char *release, uint32_t kexecs)
 {
-	struct json_object *json = must(json_object_new_object());
-
-	add_text(json, "release", release);
-	add_number(json, "kexecs", kexecs);
-	return json;
+	return json_make(J("release", release), J("kexecs", kexecs));
 }
 
 static struct json_object *incoming_json(const struct kernel_incoming *in)
 {
-	struct json_object *json, *subtrees;
+	struct json_object *subtrees;
 
 	if (!in->state)
 		return NULL;
-	json = must(json_object_new_object());
-	subtrees = must(json_object_new_array());
+	subtrees = new_array();
 	for (size_t i = 0; i < in->state->n; i++)
 		push_json(subtrees,
-			  json_object_new_string(in->state->subtrees[i].name));
-	add_text(json, "compatible", in->state->compatible);
-	add_json(json, "subtrees", subtrees);
-	add_or_null(json, "metadata",
-		    in->release[0] ? metadata_json(in->release, in->kexecs) :
-				     NULL);
-	return json;
+			  json_of_string(in->state->subtrees[i].name));
+	return json_make(J("compatible", in->state->compatible),
+			 J("subtrees", subtrees),
+			 J("metadata",
+			   in->release[0] ?
+				   metadata_json(in->release, in->kexecs) :
+				   NULL));
 }
 
 static struct json_object *places_json(const struct kernel *kernel)
@@ -303,46 +275,37 @@ static struct json_object *places_json(const struct kernel *kernel)
 
 	if (!kernel->scratch_known)
 		return NULL;
-	scratch = must(json_object_new_array());
-	for (size_t i = 0; i < kernel->n_scratch; i++) {
-		struct json_object *area = must(json_object_new_object());
-
-		add_number(area, "phys", kernel->scratch[i].phys);
-		add_number(area, "size", kernel->scratch[i].size);
-		push_json(scratch, area);
-	}
+	scratch = new_array();
+	for (size_t i = 0; i < kernel->n_scratch; i++)
+		push_json(scratch,
+			  json_make(J("phys", kernel->scratch[i].phys),
+				    J("size", kernel->scratch[i].size)));
 	return scratch;
 }
 
 static struct json_object *kernel_json(const struct kernel *kernel)
 {
-	struct json_object *json = must(json_object_new_object());
-	struct json_object *regions = must(json_object_new_array());
+	struct json_object *regions = new_array();
 
-	for (size_t i = 0; i < kernel->n_regions; i++) {
-		struct json_object *region = must(json_object_new_object());
-
-		add_text(region, "name", kernel->regions[i].name);
-		add_number(region, "phys", kernel->regions[i].phys);
-		add_number(region, "size", kernel->regions[i].size);
-		push_json(regions, region);
-	}
-	add_text(json, "machine", kernel->info.machine);
-	add_number(json, "page_size", 1u << kernel->memory.page_shift);
-	add_number(json, "memory", kernel->info.size);
-	add_number(json, "missing", kernel->info.missing);
-	add_number(json, "left_out", kernel->info.left_out);
-	add_or_null(json, "scratch", places_json(kernel));
-	add_or_null(json, "metadata",
-		    kernel->has_metadata ?
-			    metadata_json(kernel->metadata.release,
-					  kernel->metadata.kexecs) :
-			    NULL);
-	add_or_null(json, "luo", luo_json(kernel));
-	add_json(json, "regions", regions);
-	add_or_null(json, "incoming", incoming_json(&kernel->incoming));
-	add_json(json, "problems", problems_json(&kernel->problems));
-	return json;
+	for (size_t i = 0; i < kernel->n_regions; i++)
+		push_json(regions,
+			  json_make(J("name", kernel->regions[i].name),
+				    J("phys", kernel->regions[i].phys),
+				    J("size", kernel->regions[i].size)));
+	return json_make(J("machine", kernel->info.machine),
+			 J("page_size", 1u << kernel->memory.page_shift),
+			 J("memory", kernel->info.size),
+			 J("missing", kernel->info.missing),
+			 J("left_out", kernel->info.left_out),
+			 J("scratch", places_json(kernel)),
+			 J("metadata",
+			   kernel->has_metadata ?
+				   metadata_json(kernel->metadata.release,
+						 kernel->metadata.kexecs) :
+				   NULL),
+			 J("luo", luo_json(kernel)), J("regions", regions),
+			 J("incoming", incoming_json(&kernel->incoming)),
+			 J("problems", problems_json(&kernel->problems)));
 }
 
 static void print_kernel_json(const struct state *state)
@@ -352,15 +315,13 @@ static void print_kernel_json(const struct state *state)
 	struct json_object *root =
 		root_json(kernel->state, kernel->root.phys, kernel->root.size);
 
-	add_text(root, "sequence", NULL);
-	add_text(json, "state", state->word);
-	add_text(json, "kind", kernel->kind);
-	add_text(json, "arena", NULL);
-	add_json(json, "root", root);
-	add_or_null(json, "preserved",
-		    kernel->has_tracker ? preserved_json(&kernel->memory) :
-					  NULL);
-	add_json(json, "kernel", kernel_json(kernel));
+	json_add(root, J("sequence", NULL));
+	json_add(json, J("state", state->word), J("kind", kernel->kind),
+		 J("arena", NULL), J("root", root),
+		 J("preserved", kernel->has_tracker ?
+					preserved_json(&kernel->memory) :
+					NULL),
+		 J("kernel", kernel_json(kernel)));
 	print_json(json);
 }
 

@@ -108,68 +108,52 @@ void print_preserved(const struct memory *memory)
 static struct json_object *arena_json(const struct snapshot *snapshot)
 {
 	const struct kho_arena_info *info = &snapshot->info;
-	struct json_object *json = must(json_object_new_object());
 	char id[2 * KHO_ARENA_ID_SIZE + 1];
 
 	format_id(info, id);
-	add_number(json, "version", info->version);
-	add_text(json, "id", id);
-	add_number(json, "page_size", 1u << info->page_shift);
-	add_number(json, "size", info->size);
-	add_number(json, "file_size", info->file_size);
-	add_number(json, "allocated", snapshot->allocated);
-	add_number(json, "generation", info->generation);
-	return json;
+	return json_make(J("version", info->version), J("id", id),
+			 J("page_size", 1u << info->page_shift),
+			 J("size", info->size), J("file_size", info->file_size),
+			 J("allocated", snapshot->allocated),
+			 J("generation", info->generation));
 }
 
 struct json_object *root_json(const struct kho_state *state, uint64_t phys,
 			      uint64_t size)
 {
-	struct json_object *json = must(json_object_new_object());
-	struct json_object *subtrees = must(json_object_new_array());
+	struct json_object *subtrees = new_array();
 
-	for (size_t i = 0; i < state->n; i++) {
-		struct json_object *subtree = must(json_object_new_object());
-
-		add_text(subtree, "name", state->subtrees[i].name);
-		add_text(subtree, "compatible", state->subtrees[i].compatible);
-		add_number(subtree, "phys", state->subtrees[i].phys);
-		add_number(subtree, "size", state->subtrees[i].size);
-		push_json(subtrees, subtree);
-	}
-	add_text(json, "compatible", state->compatible);
-	add_number(json, "phys", phys);
-	add_number(json, "size", size);
-	add_number(json, "tracker", state->tracker);
-	add_json(json, "subtrees", subtrees);
-	return json;
+	for (size_t i = 0; i < state->n; i++)
+		push_json(subtrees,
+			  json_make(J("name", state->subtrees[i].name),
+				    J("compatible",
+				      state->subtrees[i].compatible),
+				    J("phys", state->subtrees[i].phys),
+				    J("size", state->subtrees[i].size)));
+	return json_make(J("compatible", state->compatible), J("phys", phys),
+			 J("size", size), J("tracker", state->tracker),
+			 J("subtrees", subtrees));
 }
 
 struct json_object *preserved_json(const struct memory *memory)
 {
 	unsigned int shift = memory->page_shift;
-	struct json_object *json = must(json_object_new_object());
-	struct json_object *orders = must(json_object_new_array());
+	struct json_object *orders = new_array();
 
 	for (unsigned int i = 0; i < ORDERS; i++) {
 		uint64_t folios = memory->by_order[i];
-		struct json_object *order;
 
-		if (!folios)
-			continue;
-		order = must(json_object_new_object());
-		add_number(order, "order", i);
-		add_number(order, "folios", folios);
-		add_number(order, "pages", folios << i);
-		add_number(order, "bytes", folios << i << shift);
-		push_json(orders, order);
+		if (folios)
+			push_json(orders,
+				  json_make(J("order", i), J("folios", folios),
+					    J("pages", folios << i),
+					    J("bytes", folios << i << shift)));
 	}
-	add_number(json, "folios", memory->n_folios);
-	add_number(json, "pages", memory->pages);
-	add_number(json, "bytes", memory->pages << shift);
-	add_number(json, "tracker_pages", memory->nodes);
-	add_json(json, "orders", orders);
-	return json;
+	return json_make(J("folios", memory->n_folios),
+			 J("pages", memory->pages),
+			 J("bytes", memory->pages << shift),
+			 J("tracker_pages", memory->nodes),
+			 J("orders", orders));
 }
 
 static void inspect_arena(const struct state *state)
@@ -186,12 +170,10 @@ static void inspect_arena(const struct state *state)
 	json = new_document("kho-inspect");
 	root = root_json(snapshot->state, snapshot->info.fdt,
 			 snapshot->info.fdt_size);
-	add_number(root, "sequence", snapshot->info.seq);
-	add_text(json, "state", state->word);
-	add_text(json, "kind", "arena");
-	add_json(json, "arena", arena_json(snapshot));
-	add_json(json, "root", root);
-	add_json(json, "preserved", preserved_json(&snapshot->memory));
+	json_add(root, J("sequence", snapshot->info.seq));
+	json_add(json, J("state", state->word), J("kind", "arena"),
+		 J("arena", arena_json(snapshot)), J("root", root),
+		 J("preserved", preserved_json(&snapshot->memory)));
 	print_json(json);
 }
 

@@ -117,14 +117,14 @@ int suspend_check(struct suspend *suspend, struct kho_error *err)
 static struct json_object *make_request(const struct suspend *suspend,
 					const char *name)
 {
-	struct json_object *json = must(json_object_new_object());
+	struct json_object *json = json_make(J("request", "suspend"));
 	const struct next *next = find_next(suspend, name);
 
-	add_text(json, "request", "suspend");
 	add_consent(json, &suspend->how);
 	if (next)
-		add_json(json, "manifest",
-			 json_of_text(kho_manifest_json(next->manifest)));
+		json_add(json,
+			 J("manifest",
+			   json_of_text(kho_manifest_json(next->manifest))));
 	return json;
 }
 
@@ -241,16 +241,15 @@ void suspend_undo(struct suspend *suspend)
 
 struct json_object *suspend_json(const struct suspend *suspend)
 {
-	struct json_object *array = must(json_object_new_array());
+	struct json_object *array = new_array();
 
 	for (size_t i = 0; i < suspend->n; i++) {
 		const struct suspended *one = &suspend->services[i];
-		struct json_object *json = must(json_object_new_object());
 
-		add_text(json, "name", one->service.name);
-		add_text(json, "error", one->error);
-		add_json(json, "left_behind", json_object_get(one->left));
-		push_json(array, json);
+		push_json(array, json_make(J("name", one->service.name),
+					   J("error", one->error),
+					   J("left_behind",
+					     json_object_get(one->left))));
 	}
 	return array;
 }

@@ -337,14 +337,13 @@ static void print_result_json(const struct kexec *kexec, int code)
 {
 	struct json_object *json = new_document("kho-kexec");
 
-	add_text(json, "image", kexec->image);
-	add_text(json, "result",
-		 code == EXIT_YES ? "loaded" :
-		 code == EXIT_NO  ? "refused" :
-				    "failed");
-	add_text(json, "error", code ? kexec->err.text : NULL);
-	json_object_object_add(json, "report", json_object_get(kexec->report));
-	add_json(json, "services", suspend_json(&kexec->services));
+	json_add(json, J("image", kexec->image),
+		 J("result", code == EXIT_YES ? "loaded" :
+			     code == EXIT_NO  ? "refused" :
+						"failed"),
+		 J("error", code ? kexec->err.text : NULL),
+		 J("report", json_object_get(kexec->report)),
+		 J("services", suspend_json(&kexec->services)));
 	print_json(json);
 }
 

@@ -117,18 +117,54 @@ void print_json(struct json_object *json);
 /* The same of one that the library wrote, in many; NULL: there was no memory. */
 void print_json_text(char *text);
 
-/* Adds to a JSON object; text may be NULL. */
-void add_text(struct json_object *json, const char *key, const char *text);
-void add_number(struct json_object *json, const char *key, uint64_t number);
-void add_json(struct json_object *json, const char *key,
-	      struct json_object *value);
+/*
+ * A member of a JSON object: J("key", value), where the value is a text, a
+ * number, a bool, a range (null for no version), or JSON, which it takes; NULL
+ * is null.
+ */
+struct json_member {
+	const char *key;
+	struct json_object *value;
+};
+/* clang-format off */
+#define J(key, value)                                                          \
+	{                                                                      \
+		key, _Generic((value),                                         \
+			char *: json_of_string,                                \
+			const char *: json_of_string,                          \
+			bool: json_of_bool,                                    \
+			const struct kho_range *: json_of_range,               \
+			struct kho_range *: json_of_range,                     \
+			struct json_object *: json_of_value,                   \
+			void *: json_of_value,                                 \
+			default: json_of_number)(value)                        \
+	}
+/* clang-format on */
+struct json_object *json_of_string(const char *text);
+struct json_object *json_of_number(uint64_t number);
+struct json_object *json_of_bool(bool value);
+struct json_object *json_of_range(const struct kho_range *range);
+struct json_object *json_of_value(struct json_object *value);
 
-/* Adds {"min": n, "max": m}, or null for no version. */
-void add_range(struct json_object *json, const char *key,
-	       const struct kho_range *range);
+/* An object with these members. */
+#define json_make(...) json_make_of((struct json_member[]){ __VA_ARGS__, {} })
+struct json_object *json_make_of(const struct json_member *members);
+
+/* Adds them to an object. */
+#define json_add(json, ...)                                                    \
+	json_add_members(json, (struct json_member[]){ __VA_ARGS__, {} })
+void json_add_members(struct json_object *json,
+		      const struct json_member *members);
 
 /* A member that is a string, "" when there is none. */
 const char *get_text(struct json_object *json, const char *key);
+
+/* Some members of one, as they are there; @keys ends with NULL. */
+struct json_object *json_copy(struct json_object *from,
+			      const char *const *keys);
+
+struct json_object *new_array(void);
+struct json_object *json_of_texts(size_t n, char *const *texts);
 
 /* Adds to a JSON array. */
 void push_json(struct json_object *array, struct json_object *value);

@@ -75,35 +75,28 @@ static void print_list(const struct service *services, size_t n)
 
 static struct json_object *service_json(const struct service *service)
 {
-	static const char *const same[] = { "name",  "supervisor", "pid",
-					    "state", "program",	   "argv",
-					    "starts" };
-	struct json_object *json = must(json_object_new_object());
-	struct json_object *arena = NULL;
+	static const char *const same[] = { "name",   "supervisor", "pid",
+					    "state",  "program",    "argv",
+					    "starts", NULL };
+	struct json_object *json = json_copy(service->json, same);
 	struct kho_arena_info info;
+	bool has = read_arena(service, &info);
 
-	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
-		json_object_object_add(json, same[i],
-				       json_object_get(
-					       json_object_object_get(service->json,
-								      same[i])));
-	if (read_arena(service, &info)) {
-		arena = must(json_object_new_object());
-		add_number(arena, "generation", info.generation);
-		add_number(arena, "file_size", info.file_size);
-	}
-	json_object_object_add(json, "arena", arena);
+	json_add(json,
+		 J("arena", has ? json_make(J("generation", info.generation),
+					    J("file_size", info.file_size)) :
+				  NULL));
 	return json;
 }
 
 static void print_list_json(const struct service *services, size_t n)
 {
 	struct json_object *json = new_document("kho-list");
-	struct json_object *array = must(json_object_new_array());
+	struct json_object *array = new_array();
 
 	for (size_t i = 0; i < n; i++)
 		push_json(array, service_json(services + i));
-	add_json(json, "services", array);
+	json_add(json, J("services", array));
 	print_json(json);
 }
 

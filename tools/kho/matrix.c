@@ -376,41 +376,34 @@ static void print_matrix(const struct matrix *matrix)
 static struct json_object *reason_json(const struct walk *walk)
 {
 	const struct kho_finding *f = &walk->report->findings[0];
-	struct json_object *json = must(json_object_new_object());
 
-	add_number(json, "from", walk->from);
-	add_number(json, "to", walk->to);
-	add_text(json, "outcome", kho_outcome_name(walk->report->outcome));
-	add_text(json, "component", f->name);
-	add_text(json, "verdict", kho_verdict_name(f->verdict));
-	add_range(json, "writer", &f->writer);
-	add_range(json, "reader", &f->reader);
-	add_text(json, "reason", f->reason);
-	return json;
+	return json_make(J("from", walk->from), J("to", walk->to),
+			 J("outcome", kho_outcome_name(walk->report->outcome)),
+			 J("component", f->name),
+			 J("verdict", kho_verdict_name(f->verdict)),
+			 J("writer", &f->writer), J("reader", &f->reader),
+			 J("reason", f->reason));
 }
 
-static void add_counts(const struct matrix *matrix, struct json_object *json)
+static struct json_object *pairs_json(const size_t *count)
 {
-	struct json_object *pairs = must(json_object_new_object());
-
-	add_number(pairs, "compatible", matrix->count[CELL_COMPATIBLE]);
-	add_number(pairs, "older", matrix->count[CELL_OLDER]);
-	add_number(pairs, "degraded", matrix->count[CELL_DEGRADED]);
-	add_number(pairs, "incompatible", matrix->count[CELL_INCOMPATIBLE]);
-	add_json(json, "pairs", pairs);
+	return json_make(J("compatible", count[CELL_COMPATIBLE]),
+			 J("older", count[CELL_OLDER]),
+			 J("degraded", count[CELL_DEGRADED]),
+			 J("incompatible", count[CELL_INCOMPATIBLE]));
 }
 
 static void add_reasons(const struct matrix *matrix, struct json_object *json)
 {
-	struct json_object *reasons = must(json_object_new_array());
+	struct json_object *reasons = new_array();
 	struct walk walk = start_walk(matrix);
 	size_t i;
 
 	for (i = 0; i < EXPLAINED_JSON && next_pair(&walk); i++)
 		push_json(reasons, reason_json(&walk));
 	kho_report_free(walk.report);
-	add_json(json, "reasons", reasons);
-	add_number(json, "more_reasons", need_explanation(matrix) - i);
+	json_add(json, J("reasons", reasons),
+		 J("more_reasons", need_explanation(matrix) - i));
 }
 
 static void print_classes(const struct matrix *matrix)
@@ -444,11 +437,11 @@ static void print_matrix_json(const struct matrix *matrix)
 	const struct kho_check_opts *opts = &matrix->opts;
 	char *line;
 
-	add_json(json, "allow_degraded",
-		 json_object_new_boolean(opts->allow_degraded));
-	add_text(json, "profile", opts->profile ? opts->profile->name : NULL);
-	add_counts(matrix, json);
-	add_json(json, "unreadable", targets_unreadable_json(&matrix->targets));
+	json_add(json, J("allow_degraded", opts->allow_degraded),
+		 J("profile", opts->profile ? opts->profile->name : NULL),
+		 J("pairs", pairs_json(matrix->count)),
+		 J("unreadable", json_of_texts(matrix->targets.n_unreadable,
+					       matrix->targets.unreadable)));
 	add_reasons(matrix, json);
 	line = json_line(json);
 	/* The rest can be a hundred megabytes: it goes out piece by piece. */

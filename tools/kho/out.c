@@ -237,39 +237,47 @@ void print_json_text(char *text)
 	free(text);
 }
 
-void add_json(struct json_object *json, const char *key,
-	      struct json_object *value)
+void json_add_members(struct json_object *json,
+		      const struct json_member *members)
 {
-	if (json_object_object_add(json, key, must(value)))
-		must(NULL);
+	for (; members->key; members++)
+		if (json_object_object_add(json, members->key, members->value))
+			must(NULL);
 }
 
-void add_text(struct json_object *json, const char *key, const char *text)
+struct json_object *json_make_of(const struct json_member *members)
 {
-	if (text)
-		add_json(json, key, json_object_new_string(text));
-	else if (json_object_object_add(json, key, NULL))
-		must(NULL);
+	struct json_object *json = must(json_object_new_object());
+
+	json_add_members(json, members);
+	return json;
 }
 
-void add_number(struct json_object *json, const char *key, uint64_t number)
+struct json_object *json_of_string(const char *text)
 {
-	add_json(json, key, json_object_new_uint64(number));
+	return text ? must(json_object_new_string(text)) : NULL;
 }
 
-void add_range(struct json_object *json, const char *key,
-	       const struct kho_range *range)
+struct json_object *json_of_number(uint64_t number)
 {
-	struct json_object *value;
+	return must(json_object_new_uint64(number));
+}
 
-	if (!range->max) {
-		add_text(json, key, NULL);
-		return;
-	}
-	value = must(json_object_new_object());
-	add_number(value, "min", range->min);
-	add_number(value, "max", range->max);
-	add_json(json, key, value);
+struct json_object *json_of_bool(bool value)
+{
+	return must(json_object_new_boolean(value));
+}
+
+struct json_object *json_of_range(const struct kho_range *range)
+{
+	return range->max ?
+		       json_make(J("min", range->min), J("max", range->max)) :
+		       NULL;
+}
+
+struct json_object *json_of_value(struct json_object *value)
+{
+	return value;
 }
 
 const char *get_text(struct json_object *json, const char *key)
@@ -287,11 +295,32 @@ void push_json(struct json_object *array, struct json_object *value)
 		must(NULL);
 }
 
+struct json_object *new_array(void)
+{
+	return must(json_object_new_array());
+}
+
+struct json_object *json_of_texts(size_t n, char *const *texts)
+{
+	struct json_object *json = new_array();
+
+	for (size_t i = 0; i < n; i++)
+		push_json(json, json_of_string(texts[i]));
+	return json;
+}
+
+struct json_object *json_copy(struct json_object *from, const char *const *keys)
+{
+	struct json_object *json = json_make({});
+
+	for (; *keys; keys++)
+		json_add(json, J(*keys,
+				 json_object_get(
+					 json_object_object_get(from, *keys))));
+	return json;
+}
+
 struct json_object *new_document(const char *schema)
 {
-	struct json_object *json = must(json_object_new_object());
-
-	add_text(json, "schema", schema);
-	add_number(json, "version", 1);
-	return json;
+	return json_make(J("schema", schema), J("version", 1));
 }

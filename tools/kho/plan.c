@@ -388,41 +388,23 @@ static bool print_plan(const struct plan *plan)
 
 /* ---- For programs ---- */
 
-/* Members of a finding, as they are there. */
-static struct json_object *copy_of(struct json_object *f,
-				   const char *const *keys)
-{
-	struct json_object *json = must(json_object_new_object());
-
-	for (; *keys; keys++)
-		json_object_object_add(json, *keys,
-				       json_object_get(
-					       json_object_object_get(f,
-								      *keys)));
-	return json;
-}
-
 static struct json_object *update_json(const struct plan *plan, size_t to,
 				       struct json_object *report)
 {
 	const struct target_class *class = &plan->targets.classes[to];
-	struct json_object *json = must(json_object_new_object());
-	struct json_object *others = must(json_object_new_array());
-	struct json_object *components = must(json_object_new_array());
+	struct json_object *others = new_array();
+	struct json_object *components = new_array();
 	static const char *const keys[] = { "name", "verdict", "version",
 					    NULL };
 
 	for (size_t i = 1; i < class->n; i++)
 		if (is_other(class, i))
-			push_json(others,
-				  json_object_new_string(class->members[i]));
+			push_json(others, json_of_string(class->members[i]));
 	for (size_t i = 0; i < report_n(report); i++)
-		push_json(components, copy_of(report_get(report, i), keys));
-	add_text(json, "to", class->members[0]);
-	add_json(json, "others", others);
-	add_text(json, "outcome", kho_outcome_name(report_outcome(report)));
-	add_json(json, "components", components);
-	return json;
+		push_json(components, json_copy(report_get(report, i), keys));
+	return json_make(J("to", class->members[0]), J("others", others),
+			 J("outcome", kho_outcome_name(report_outcome(report))),
+			 J("components", components));
 }
 
 static struct json_object *missing_json(struct json_object *f)
@@ -430,40 +412,33 @@ static struct json_object *missing_json(struct json_object *f)
 	static const char *const keys[] = { "name",   "verdict", "version",
 					    "writer", "reader",	 "needed_by",
 					    "reason", NULL };
-	struct json_object *json = copy_of(f, keys);
-	struct bridge bridge;
+	struct json_object *json = json_copy(f, keys);
+	struct bridge b;
+	bool bridged = bridge_of(f, &b);
 
-	if (!bridge_of(f, &bridge)) {
-		add_text(json, "bridge_reads", NULL);
-		add_text(json, "bridge_writes", NULL);
-		return json;
-	}
-	add_number(json, "bridge_reads", bridge.reads);
-	if (bridge.writes)
-		add_number(json, "bridge_writes", bridge.writes);
-	else
-		add_text(json, "bridge_writes", NULL);
+	json_add(json,
+		 J("bridge_reads", bridged ? json_of_number(b.reads) : NULL),
+		 J("bridge_writes",
+		   bridged && b.writes ? json_of_number(b.writes) : NULL));
 	return json;
 }
 
 static struct json_object *gap_json(const struct plan *plan,
 				    struct json_object *report)
 {
-	struct json_object *json = must(json_object_new_object());
-	struct json_object *components = must(json_object_new_array());
+	struct json_object *components = new_array();
 
-	add_text(json, "from", name_of(plan, plan->found.gap_from));
-	add_text(json, "to", name_of(plan, plan->found.gap_to));
-	add_number(json, "reached", plan->found.reached);
-	add_number(json, "classes", plan->targets.n_classes);
 	for (size_t i = 0; i < report_n(report); i++) {
 		struct json_object *f = report_get(report, i);
 
 		if (stands_in_the_way(f))
 			push_json(components, missing_json(f));
 	}
-	add_json(json, "components", components);
-	return json;
+	return json_make(J("from", name_of(plan, plan->found.gap_from)),
+			 J("to", name_of(plan, plan->found.gap_to)),
+			 J("reached", plan->found.reached),
+			 J("classes", plan->targets.n_classes),
+			 J("components", components));
 }
 
 static const char *outcome_name(const struct plan *plan)
@@ -496,27 +471,23 @@ static bool print_plan_json(const struct plan *plan)
 	const struct kho_check_opts *opts = &plan->options.opts;
 	const struct kho_fleet_plan *found = &plan->found;
 	struct json_object *json = new_document("kho-plan");
-	struct json_object *updates = must(json_object_new_array());
+	struct json_object *updates = new_array();
 	struct json_object *report = NULL;
 	bool ok;
 
-	add_text(json, "from", name_of(plan, plan->from));
-	add_text(json, "to", name_of(plan, plan->to));
-	add_json(json, "allow_degraded",
-		 json_object_new_boolean(opts->allow_degraded));
-	add_text(json, "profile", opts->profile ? opts->profile->name : NULL);
-	add_json(json, "unreadable", targets_unreadable_json(&plan->targets));
-	add_text(json, "outcome", outcome_name(plan));
+	json_add(json, J("from", name_of(plan, plan->from)),
+		 J("to", name_of(plan, plan->to)),
+		 J("allow_degraded", opts->allow_degraded),
+		 J("profile", opts->profile ? opts->profile->name : NULL),
+		 J("unreadable", json_of_texts(plan->targets.n_unreadable,
+					       plan->targets.unreadable)),
+		 J("outcome", outcome_name(plan)), J("updates", updates));
 	ok = add_updates(plan, updates);
-	add_json(json, "updates", updates);
 	if (ok && !found->n) {
 		report = update_report(plan, found->gap_from, found->gap_to);
 		ok = report;
 	}
-	if (report)
-		add_json(json, "gap", gap_json(plan, report));
-	else
-		add_text(json, "gap", NULL);
+	json_add(json, J("gap", report ? gap_json(plan, report) : NULL));
 	json_object_put(report);
 	if (ok)
 		print_json(json);

@@ -140,23 +140,21 @@ static int64_t now_ms(void)
 static void write_status(const struct run *run)
 {
 	struct json_object *json = new_document("kho-status");
-	struct json_object *argv = must(json_object_new_array());
+	struct json_object *argv = new_array();
 	int ret;
 
 	for (char **arg = run->argv; *arg; arg++)
-		json_object_array_add(argv, json_object_new_string(*arg));
-	add_text(json, "name", run->name);
-	add_number(json, "supervisor", (uint64_t)getpid());
-	add_number(json, "pid", (uint64_t)run->pid);
-	add_text(json, "program", run->program);
-	add_json(json, "argv", argv);
-	add_text(json, "state",
-		 run->ready	? "serving" :
-		 run->was_ready ? "restarting" :
-				  "starting");
-	add_number(json, "starts", run->starts);
-	add_json(json, "arena",
-		 json_object_new_int(store_find(&run->store, "kho-arena")));
+		push_json(argv, json_of_string(*arg));
+	json_add(json, J("name", run->name),
+		 J("supervisor", (uint64_t)getpid()),
+		 J("pid", (uint64_t)run->pid), J("program", run->program),
+		 J("argv", argv),
+		 J("state", run->ready	   ? "serving" :
+			    run->was_ready ? "restarting" :
+					     "starting"),
+		 J("starts", run->starts),
+		 J("arena",
+		   json_object_new_int(store_find(&run->store, "kho-arena"))));
 	ret = folder_write_status(&run->folder, json);
 	if (ret)
 		say("run: %s: cannot write %s/status.json: %s", run->name,

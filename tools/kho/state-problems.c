@@ -82,15 +82,14 @@ void problems_add_pages(struct problems *problems, const struct memory *memory,
 struct json_object *problems_json(const struct problems *problems)
 {
 	static const char *const severities[] = { "note", "unknown", "damage" };
-	struct json_object *json = must(json_object_new_array());
+	struct json_object *json = new_array();
 
 	for (size_t i = 0; i < problems->n; i++) {
 		const struct problem *problem = &problems->list[i];
-		struct json_object *one = must(json_object_new_object());
 
-		add_text(one, "severity", severities[problem->severity]);
-		add_text(one, "text", problem->text);
-		push_json(json, one);
+		push_json(json, json_make(J("severity",
+					    severities[problem->severity]),
+					  J("text", problem->text)));
 	}
 	return json;
 }

@@ -174,36 +174,20 @@ const char *targets_name(const struct targets *targets, size_t class)
 	return targets->classes[class].members[0] + targets->shared;
 }
 
-struct json_object *targets_unreadable_json(const struct targets *targets)
-{
-	struct json_object *json = must(json_object_new_array());
-
-	for (size_t i = 0; i < targets->n_unreadable; i++)
-		push_json(json, json_object_new_string(targets->unreadable[i]));
-	return json;
-}
-
 struct json_object *targets_class_json(const struct target_class *class)
 {
-	struct json_object *json = must(json_object_new_object());
-	struct json_object *members = must(json_object_new_array());
-	struct json_object *components = must(json_object_new_array());
+	struct json_object *components = new_array();
 
-	for (size_t i = 0; i < class->n; i++)
-		push_json(members, json_object_new_string(class->members[i]));
 	for (size_t i = 0; i < class->manifest->n; i++) {
 		const struct kho_component_desc *desc =
 			&class->manifest->entries[i].desc;
-		struct json_object *one = must(json_object_new_object());
 
-		add_text(one, "name", desc->name);
-		add_range(one, "write", &desc->write);
-		add_range(one, "read", &desc->read);
-		push_json(components, one);
+		push_json(components, json_make(J("name", desc->name),
+						J("write", &desc->write),
+						J("read", &desc->read)));
 	}
-	add_json(json, "members", members);
-	add_json(json, "components", components);
-	return json;
+	return json_make(J("members", json_of_texts(class->n, class->members)),
+			 J("components", components));
 }
 
 struct kho_report *targets_report(const struct targets *targets, size_t from,

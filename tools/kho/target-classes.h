@@ -96,9 +96,6 @@ bool targets_add_lists(struct targets *targets,
 /* A class's first member, without the directory that all share. */
 const char *targets_name(const struct targets *targets, size_t class);
 
-/* The targets that cannot be read, as a JSON array. */
-struct json_object *targets_unreadable_json(const struct targets *targets);
-
 /* A class as JSON: "members" and "components". */
 struct json_object *targets_class_json(const struct target_class *class);
 

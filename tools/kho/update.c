@@ -82,21 +82,18 @@ static int check_program(struct update *update)
 
 static struct json_object *make_request(const struct update *update)
 {
-	struct json_object *json = must(json_object_new_object());
-	struct json_object *argv;
+	struct json_object *argv,
+		*json = json_make(J("request", "update"),
+				  J("program", update->program),
+				  J("timeout_ms", update->timeout_ms));
 
-	add_text(json, "request", "update");
-	add_text(json, "program", update->program);
-	add_number(json, "timeout_ms", update->timeout_ms);
 	add_consent(json, &update->how);
 	if (update->args) {
-		argv = must(json_object_new_array());
-		json_object_array_add(argv,
-				      json_object_new_string(update->program));
+		argv = new_array();
+		push_json(argv, json_of_string(update->program));
 		for (char **arg = update->args; *arg; arg++)
-			json_object_array_add(argv,
-					      json_object_new_string(*arg));
-		add_json(json, "argv", argv);
+			push_json(argv, json_of_string(*arg));
+		json_add(json, J("argv", argv));
 	}
 	return json;
 }
@@ -106,6 +103,15 @@ static int get_int(struct json_object *json, const char *key)
 	return json_object_get_int(json_object_object_get(json, key));
 }
 
+/* A number of an answer, 0 when it has none; null without an answer. */
+static struct json_object *number_of(struct json_object *answer,
+				     const char *key)
+{
+	struct json_object *number = json_object_object_get(answer, key);
+
+	return answer ? json_of_number(json_object_get_uint64(number)) : NULL;
+}
+
 static void print_result_json(const struct update *update, const char *result,
 			      struct json_object *answer)
 {
@@ -113,23 +119,14 @@ static void print_result_json(const struct update *update, const char *result,
 	struct json_object *report = json_object_object_get(answer, "report");
 	bool updated = !strcmp(result, "updated");
 
-	add_text(json, "name", update->name);
-	add_text(json, "program", update->program);
-	add_text(json, "result", result);
-	add_number(json, "errno", updated ? 0 : (uint64_t)-update->err.code);
-	add_text(json, "error", updated ? NULL : update->err.text);
-	add_number(json, "old_pid", (uint64_t)update->service.pid);
-	if (answer) {
-		add_number(json, "pid", (uint64_t)get_int(answer, "pid"));
-		add_number(json, "frozen_us",
-			   json_object_get_uint64(
-				   json_object_object_get(answer,
-							  "frozen_us")));
-	} else {
-		add_text(json, "pid", NULL);
-		add_text(json, "frozen_us", NULL);
-	}
-	json_object_object_add(json, "report", json_object_get(report));
+	json_add(json, J("name", update->name), J("program", update->program),
+		 J("result", result),
+		 J("errno", updated ? 0 : (uint64_t)-update->err.code),
+		 J("error", updated ? NULL : update->err.text),
+		 J("old_pid", (uint64_t)update->service.pid),
+		 J("pid", number_of(answer, "pid")),
+		 J("frozen_us", number_of(answer, "frozen_us")),
+		 J("report", json_object_get(report)));
 	print_json(json);
 }
 
@@ -276,9 +273,7 @@ static int check_custody(struct update *update, int *code)
 		json_object_put(report);
 		return ret;
 	}
-	answer = must(json_object_new_object());
-	add_json(answer, "report", report);
-	add_number(answer, "pid", 0);
+	answer = json_make(J("report", report), J("pid", 0));
 	kho_fail(&update->err, -EPROTONOSUPPORT,
 		 "%s cannot take the state over", update->program);
 	*code = refused(update, answer);

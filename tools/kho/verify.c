@@ -188,16 +188,14 @@ static void print_verdict(const struct verdict *verdict)
 
 static struct json_object *uses_json(const struct memory *memory)
 {
-	struct json_object *json = must(json_object_new_array());
+	struct json_object *json = new_array();
 
 	for (size_t i = 0; i < memory->n_uses; i++) {
 		const struct use *use = &memory->uses[i];
-		struct json_object *one = must(json_object_new_object());
 
-		add_text(one, "owner", use->owner);
-		add_text(one, "what", use->what);
-		add_number(one, "pages", use->pages);
-		push_json(json, one);
+		push_json(json, json_make(J("owner", use->owner),
+					  J("what", use->what),
+					  J("pages", use->pages)));
 	}
 	return json;
 }
@@ -208,15 +206,14 @@ static void print_verdict_json(const struct verdict *verdict)
 	struct json_object *json = new_document("kho-verify");
 	const struct memory *memory = state_memory(state);
 
-	add_text(json, "state", state->word);
-	add_text(json, "kind", state->is_kernel ? state->kernel.kind : "arena");
-	add_text(json, "verdict", verdict_text(verdict));
-	add_number(json, "preserved", memory->pages);
-	add_number(json, "accounted", verdict->accounted);
-	add_number(json, "own", verdict->own);
-	add_number(json, "page_size", 1u << memory->page_shift);
-	add_json(json, "uses", uses_json(memory));
-	add_json(json, "problems", problems_json(&verdict->problems));
+	json_add(json, J("state", state->word),
+		 J("kind", state->is_kernel ? state->kernel.kind : "arena"),
+		 J("verdict", verdict_text(verdict)),
+		 J("preserved", memory->pages),
+		 J("accounted", verdict->accounted), J("own", verdict->own),
+		 J("page_size", 1u << memory->page_shift),
+		 J("uses", uses_json(memory)),
+		 J("problems", problems_json(&verdict->problems)));
 	print_json(json);
 }
 
