@@ -189,8 +189,8 @@ static char *reason(const struct finding *finding)
 	case NARROWED:
 		return old->read.max ?
 			       format("read %s before, now %s: what is there in another version cannot be read any more",
-				      abi_range_text(&old->read).text,
-				      abi_range_text(&new->read).text) :
+				      range_text(&old->read).text,
+				      range_text(&new->read).text) :
 			       format("v%u became v%u: versions only grow",
 				      old->version, new->version);
 	case VERSION_CHANGED:
@@ -212,10 +212,9 @@ static void add_pair(struct table *table, const char *old, const char *new)
 
 static void print_findings(const struct finding *findings, size_t n)
 {
-	static const char *const heads[] = { "FORMAT", "VERDICT", "VERSION",
-					     "WRITES", "READS" };
 	static const struct abi_format none;
-	struct table table = { .columns = 5, .heads = heads };
+	struct table table =
+		TABLE("FORMAT", "VERDICT", "VERSION", "WRITES", "READS");
 
 	for (size_t i = 0; i < n; i++) {
 		const struct finding *f = &findings[i];
@@ -227,12 +226,11 @@ static void print_findings(const struct finding *findings, size_t n)
 		table_cell(&table, NULL, "%s", name_of(f));
 		table_cell(&table, f->verdict <= NARROWED ? RED : GREEN, "%s",
 			   verdict_names[f->verdict]);
-		add_pair(&table, abi_range_text(&was).text,
-			 abi_range_text(&is).text);
-		add_pair(&table, abi_range_text(&old->write).text,
-			 abi_range_text(&new->write).text);
-		add_pair(&table, abi_range_text(&old->read).text,
-			 abi_range_text(&new->read).text);
+		add_pair(&table, range_text(&was).text, range_text(&is).text);
+		add_pair(&table, range_text(&old->write).text,
+			 range_text(&new->write).text);
+		add_pair(&table, range_text(&old->read).text,
+			 range_text(&new->read).text);
 	}
 	table_print(&table);
 }
@@ -259,8 +257,7 @@ static char *item_text(const struct abi_item *item, bool with_type)
 
 static void print_changes(const struct finding *f)
 {
-	const char *const heads[] = { f->new->header, "OLD", "NEW" };
-	struct table table = { .columns = 3, .heads = heads };
+	struct table table = TABLE(f->new->header, "OLD", "NEW");
 
 	printf("\n");
 	for (size_t i = 0; i < f->n; i++) {
@@ -270,9 +267,7 @@ static void print_changes(const struct finding *f)
 		char *name = item_name(new ? new : old);
 		char *was = item_text(old, types), *is = item_text(new, types);
 
-		table_cell(&table, NULL, "%s", name);
-		table_cell(&table, NULL, "%s", was ? was : "-");
-		table_cell(&table, NULL, "%s", is ? is : "-");
+		table_row(&table, name, was ? was : "-", is ? is : "-");
 		free(name);
 		free(was);
 		free(is);
@@ -383,8 +378,7 @@ int abi_diff(const struct abi *old, const char *old_name, const struct abi *new,
 
 	wrong = compare(old, new, findings, &n);
 	if (wrong)
-		code = fail("abi: %s, %s: %s: layout and fingerprint contradict "
-			    "each other: save them again with 'kho abi --json'",
+		code = fail("abi: %s, %s: %s: layout and fingerprint contradict each other: save them again with 'kho abi --json'",
 			    old_name, new_name ? new_name : "this build",
 			    wrong->name);
 	else

@@ -62,14 +62,10 @@ static int read_array(const struct json_value *in, const char *name,
 
 static struct abi_item *add_item(struct abi_format *format, const char *of)
 {
-	format->items =
-		make_room(format->items, format->n, sizeof(*format->items));
-	format->items[format->n] = (struct abi_item){
-		.of = of,
-		.name = "",
-		.text = "",
-	};
-	return &format->items[format->n++];
+	struct abi_item *item = append(format->items, format->n);
+
+	*item = (struct abi_item){ .of = of, .name = "", .text = "" };
+	return item;
 }
 
 static int read_constant(const struct json_value *v, struct abi_format *format,

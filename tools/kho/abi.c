@@ -35,18 +35,6 @@ static const char help[] =
 
 #define MAX_SIZE (16u << 20)
 
-struct abi_range_text abi_range_text(const struct kho_range *range)
-{
-	struct abi_range_text text = { "-" };
-
-	if (range->min != range->max)
-		snprintf(text.text, sizeof(text.text), "v%u-v%u", range->min,
-			 range->max);
-	else if (range->max)
-		snprintf(text.text, sizeof(text.text), "v%u", range->max);
-	return text;
-}
-
 static uint32_t highest(const struct kho_component_desc *desc)
 {
 	return desc->write.max > desc->read.max ? desc->write.max :
@@ -93,8 +81,7 @@ static int add_library(struct json_object *formats, struct kho_error *err)
 	}
 	if (!same || found != manifest->n)
 		ret = kho_fail(err, -EPROTO,
-			       "libkho is not of the same build as this "
-			       "command: see what 'ldd' says of it");
+			       "libkho is not of the same build as this command: see what 'ldd' says of it");
 	kho_manifest_free(manifest);
 	return ret;
 }
@@ -132,22 +119,17 @@ static int load_this_build(struct abi *abi, struct kho_error *err)
 
 static void print_table(const struct abi *abi)
 {
-	static const char *const head[] = { "FORMAT", "VERSION",     "WRITES",
-					    "READS",  "FINGERPRINT", "HEADER" };
-	struct table table = { .columns = 6 };
+	struct table table = TABLE("FORMAT", "VERSION", "WRITES", "READS",
+				   "FINGERPRINT", "HEADER");
 
-	for (size_t i = 0; i < table.columns; i++)
-		table_cell(&table, NULL, "%s", head[i]);
 	for (size_t i = 0; i < abi->n; i++) {
 		const struct abi_format *f = &abi->formats[i];
 		struct kho_range version = { f->version, f->version };
 
-		table_cell(&table, NULL, "%s", f->name);
-		table_cell(&table, NULL, "%s", abi_range_text(&version).text);
-		table_cell(&table, NULL, "%s", abi_range_text(&f->write).text);
-		table_cell(&table, NULL, "%s", abi_range_text(&f->read).text);
-		table_cell(&table, NULL, "%.*s", DIGITS, f->fingerprint);
-		table_cell(&table, NULL, "%s", f->header);
+		table_row(&table, f->name, range_text(&version).text,
+			  range_text(&f->write).text, range_text(&f->read).text,
+			  text_of("%.*s", DIGITS, f->fingerprint).text,
+			  f->header);
 	}
 	table_print(&table);
 	for (size_t i = 0; i < abi->n; i++)
@@ -192,8 +174,7 @@ static int load(const char *path, struct abi *abi, struct kho_error *err)
 		ret = kho_fail(err, -errno, "%s: %m", path);
 	else if (n > MAX_SIZE)
 		ret = kho_fail(err, -EFBIG,
-			       "%s: larger than %u MiB: it is not from 'kho "
-			       "abi --json'",
+			       "%s: larger than %u MiB: it is not from 'kho abi --json'",
 			       path, MAX_SIZE >> 20);
 	else
 		ret = abi_parse(text, n, path, abi, err);

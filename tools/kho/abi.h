@@ -53,12 +53,6 @@ void abi_free(struct abi *abi);
 /* Orders items by @of and @name. */
 int abi_compare_items(const void *a, const void *b);
 
-/* "v1-v3", "v2", or "-" for no version. */
-struct abi_range_text {
-	char text[28];
-};
-struct abi_range_text abi_range_text(const struct kho_range *range);
-
 /* A document without the versions that are written and read; generated. */
 extern const char abi_of_this_build[];
 

@@ -50,8 +50,7 @@ static int read_once(const struct kho_arena_view *view, unsigned int what,
 	ret = kho_arena_view_info(view, &snapshot->info, err);
 	if (!ret && !snapshot->info.fdt)
 		ret = kho_fail(err, -EBADMSG,
-			       "arena: damaged: neither of its root slots is "
-			       "valid");
+			       "arena: damaged: neither of its root slots is valid");
 	if (ret)
 		return ret;
 	ret = kho_state_read(mem, snapshot->info.fdt, snapshot->info.fdt_size,

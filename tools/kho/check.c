@@ -157,8 +157,7 @@ int check_service(const char *name, const struct kho_manifest *to,
 	ret = from.pid ? check_inside(&from, to, opts, report, &why) : -ENOENT;
 	if (ret) {
 		if (from.pid)
-			say("check: %s: what its program would say is not known: "
-			    "%s",
+			say("check: %s: what its program would say is not known: %s",
 			    name, why.text);
 		ret = check_outside(&from, to, opts, report, err);
 	}

@@ -41,8 +41,7 @@ static int explain_silence(const struct service *service, struct kho_error *err)
 			 now.state);
 	else
 		kho_fail(err, -ECONNRESET,
-			 "process %d died meanwhile; the service is %s now "
-			 "with %s: see 'kho list'",
+			 "process %d died meanwhile; the service is %s now with %s: see 'kho list'",
 			 old, now.state, now.program);
 	service_free(&now);
 	return -ECONNRESET;
@@ -61,13 +60,11 @@ static int receive_answer(const struct service *service, int sock,
 		*answer = json_tokener_parse(text);
 		if (!json_object_is_type(*answer, json_type_object))
 			ret = kho_fail(err, -EBADMSG,
-				       "process %d gave an answer that cannot "
-				       "be understood",
+				       "process %d gave an answer that cannot be understood",
 				       service->pid);
 	} else if (ret == -EAGAIN) {
 		kho_fail(err, ret,
-			 "no answer in %.0f s: the program is busy, does not "
-			 "call kho_poll(), or does not run: see 'kho list'",
+			 "no answer in %.0f s: the program is busy, does not call kho_poll(), or does not run: see 'kho list'",
 			 timeout_ms / 1000.);
 	} else {
 		ret = explain_silence(service, err);

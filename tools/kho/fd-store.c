@@ -88,8 +88,7 @@ int store_add(struct store *store, const char *name, int fd,
 	}
 	if (!name_ok(name))
 		ret = kho_fail(err, -EINVAL,
-			       "a fd is not kept: its name is empty, too long, "
-			       "or has a ':' or a control character");
+			       "a fd is not kept: its name is empty, too long, or has a ':' or a control character");
 	else if (store->n == STORE_MAX)
 		ret = kho_fail(err, -ENOSPC,
 			       "fd \"%s\" is not kept: there are %d already",

@@ -32,8 +32,9 @@ bool service_name_ok(const char *name)
 
 	return len && len <= SERVICE_NAME_MAX && strcmp(name, ".") &&
 	       strcmp(name, "..") &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyz"
-			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
+	       strspn(name,
+		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		       len;
 }
 
 /* The runtime directory's path, absolute; to free(). */
@@ -63,20 +64,18 @@ static int runtime_open(bool create, char **path, struct kho_error *err)
 	*path = runtime_path();
 	if (create && mkdir(*path, 0700) && errno != EEXIST)
 		return kho_fail(err, -errno,
-				"cannot make the runtime directory %s: %s: "
-				"set KHO_RUNTIME_DIR to another one",
-				*path, strerror(errno));
+				"cannot make the runtime directory %s: %m: set KHO_RUNTIME_DIR to another one",
+				*path);
 	dir = open(*path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir < 0)
 		return kho_fail(err, -errno,
-				"cannot open the runtime directory %s: %s",
-				*path, strerror(errno));
+				"cannot open the runtime directory %s: %m",
+				*path);
 	if (fstat(dir, &st))
-		ret = kho_fail(err, -errno, "%s: %s", *path, strerror(errno));
+		ret = kho_fail(err, -errno, "%s: %m", *path);
 	else if (st.st_uid != geteuid() || st.st_mode & 022)
 		ret = kho_fail(err, -EPERM,
-			       "the runtime directory %s can be written to by "
-			       "others: set KHO_RUNTIME_DIR to one of your own",
+			       "the runtime directory %s can be written to by others: set KHO_RUNTIME_DIR to one of your own",
 			       *path);
 	else
 		return dir;
@@ -121,8 +120,7 @@ static int lock_folder(struct folder *folder, const char *name,
 		}
 		holder = read_pid(folder->lock);
 		return kho_fail(err, -EEXIST,
-				"name \"%s\" is taken by process %d: choose "
-				"another with --name, or end it",
+				"name \"%s\" is taken by process %d: choose another with --name, or end it",
 				name, holder);
 	}
 	if (fstat(folder->lock, &st) || !st.st_nlink)
@@ -148,8 +146,8 @@ int folder_create(struct folder *folder, const char *name,
 		folder_close(folder);
 		folder->path = path;
 		if (mkdirat(root, name, 0700) && errno != EEXIST) {
-			ret = kho_fail(err, -errno, "cannot make %s: %s",
-				       folder->path, strerror(errno));
+			ret = kho_fail(err, -errno, "cannot make %s: %m",
+				       folder->path);
 			break;
 		}
 		folder->dir =
@@ -158,8 +156,8 @@ int folder_create(struct folder *folder, const char *name,
 		if (folder->dir >= 0)
 			ret = lock_folder(folder, name, err);
 		else if (errno != ENOENT)
-			ret = kho_fail(err, -errno, "cannot open %s: %s",
-				       folder->path, strerror(errno));
+			ret = kho_fail(err, -errno, "cannot open %s: %m",
+				       folder->path);
 	}
 	if (ret == -EAGAIN)
 		kho_fail(err, ret, "%s comes and goes: try again",
@@ -252,11 +250,11 @@ int folder_socket(const struct folder *folder, const char *file, int type,
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
-		return kho_fail(err, -errno, "socket: %s", strerror(errno));
+		return kho_fail(err, -errno, "socket: %m");
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
 	    (type != SOCK_DGRAM && listen(fd, 16))) {
-		kho_fail(err, -errno, "cannot listen on %s/%s: %s",
-			 folder->path, file, strerror(errno));
+		kho_fail(err, -errno, "cannot listen on %s/%s: %m",
+			 folder->path, file);
 		close(fd);
 		return err->code;
 	}
@@ -272,14 +270,14 @@ int folder_connect(const struct folder *folder, const char *file, int type,
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
-		return kho_fail(err, -errno, "socket: %s", strerror(errno));
+		return kho_fail(err, -errno, "socket: %m");
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout,
 		       sizeof(timeout)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout,
 		       sizeof(timeout)) ||
 	    connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
-		kho_fail(err, -errno, "cannot connect to %s/%s: %s",
-			 folder->path, file, strerror(errno));
+		kho_fail(err, -errno, "cannot connect to %s/%s: %m",
+			 folder->path, file);
 		close(fd);
 		return err->code;
 	}

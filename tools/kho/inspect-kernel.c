@@ -28,13 +28,12 @@ static void print_memory(const struct kernel *kernel)
 		{ "running", "that of the running kernel" },
 	};
 	const char *text = kernel->kind;
-	char size[16];
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (!strcmp(kernel->kind, kinds[i].kind))
 			text = kinds[i].text;
 	printf("memory      %s, %s in %zu segment%s", text,
-	       human_size(kernel->info.size, size), kernel->info.n,
+	       human_size(kernel->info.size).text, kernel->info.n,
 	       plural(kernel->info.n));
 	if (kernel->info.machine)
 		printf(", %s", kernel->info.machine);
@@ -46,7 +45,7 @@ static void print_memory(const struct kernel *kernel)
 	for (size_t i = 0; i < kernel->n_scratch; i++)
 		printf("%-12sphys %#lx, %s\n", i ? "" : "scratch",
 		       kernel->scratch[i].phys,
-		       human_size(kernel->scratch[i].size, size));
+		       human_size(kernel->scratch[i].size).text);
 	if (kernel->has_metadata)
 		print_line("kernel      %s, kexec %u", kernel->metadata.release,
 			   kernel->metadata.kexecs);
@@ -73,30 +72,24 @@ static void file_row(struct table *table, const struct kernel_session *session,
 {
 	const struct luo_memfd *memfd = file->memfd;
 	const char *sum = file->sha256[0] ? file->sha256 : "-";
-	char size[16], text[SEALS_TEXT] = "-";
+	char text[SEALS_TEXT] = "-";
 
-	table_cell(table, NULL, "%s", session->session.name);
-	table_cell(table, NULL, "%#lx", file->file.token);
-	table_cell(table, NULL, "%s", file->file.handler);
+	table_row(table, session->session.name,
+		  text_of("%#lx", file->file.token).text, file->file.handler);
 	if (!memfd) {
-		for (int i = 0; i < 4; i++)
-			table_cell(table, NULL, "-");
+		table_row(table, "-", "-", "-", "-");
 		return;
 	}
 	if (memfd->seals)
 		seals_text(memfd->seals, ",", text);
-	table_cell(table, NULL, "%s", human_size(memfd->size, size));
-	table_cell(table, NULL, "%lu", memfd->position);
-	table_cell(table, NULL, "%s", text);
-	table_cell(table, NULL, "%s", sum);
+	table_row(table, human_size(memfd->size).text,
+		  text_of("%lu", memfd->position).text, text, sum);
 }
 
 static void print_sessions(const struct kernel *kernel)
 {
-	static const char *const heads[] = { "SESSION", "TOKEN",    "HANDLER",
-					     "SIZE",	"POSITION", "SEALS",
-					     "SHA-256" };
-	struct table table = { .columns = 7, .heads = heads };
+	struct table table = TABLE("SESSION", "TOKEN", "HANDLER", "SIZE",
+				   "POSITION", "SEALS", "SHA-256");
 	size_t files = 0;
 
 	for (size_t i = 0; i < kernel->n_sessions; i++)
@@ -123,31 +116,25 @@ static void print_sessions(const struct kernel *kernel)
 
 static void print_flbs(const struct kernel *kernel)
 {
-	static const char *const heads[] = { "NAME", "DATA", "FILES" };
-	struct table table = { .columns = 3, .heads = heads };
+	struct table table = TABLE("NAME", "DATA", "FILES");
 
 	printf("\nFLBs: %zu\n", kernel->n_flbs);
-	for (size_t i = 0; i < kernel->n_flbs; i++) {
-		table_cell(&table, NULL, "%s", kernel->flbs[i].name);
-		table_cell(&table, NULL, "%#lx", kernel->flbs[i].data);
-		table_cell(&table, NULL, "%lu", kernel->flbs[i].count);
-	}
+	for (size_t i = 0; i < kernel->n_flbs; i++)
+		table_row(&table, kernel->flbs[i].name,
+			  text_of("%#lx", kernel->flbs[i].data).text,
+			  text_of("%lu", kernel->flbs[i].count).text);
 	table_print(&table);
 }
 
 static void print_regions(const struct kernel *kernel)
 {
-	static const char *const heads[] = { "NAME", "PHYS", "SIZE" };
-	struct table table = { .columns = 3, .heads = heads };
-	char size[16];
+	struct table table = TABLE("NAME", "PHYS", "SIZE");
 
 	printf("\nReserved memory: %zu\n", kernel->n_regions);
-	for (size_t i = 0; i < kernel->n_regions; i++) {
-		table_cell(&table, NULL, "%s", kernel->regions[i].name);
-		table_cell(&table, NULL, "%#lx", kernel->regions[i].phys);
-		table_cell(&table, NULL, "%s",
-			   human_size(kernel->regions[i].size, size));
-	}
+	for (size_t i = 0; i < kernel->n_regions; i++)
+		table_row(&table, kernel->regions[i].name,
+			  text_of("%#lx", kernel->regions[i].phys).text,
+			  human_size(kernel->regions[i].size).text);
 	table_print(&table);
 }
 

@@ -11,13 +11,14 @@
  * The file is for itself: no scripts, no fonts, nothing from elsewhere.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kho.h"
 #include "state.h"
+
+#define put(p, ...) fprintf((p)->out, __VA_ARGS__)
 
 /* Pixels. */
 #define WIDTH 1040
@@ -119,18 +120,6 @@ struct picture {
 	double bottom; /* of the lower one of two columns */
 };
 
-static void put(struct picture *p, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void put(struct picture *p, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vfprintf(p->out, fmt, ap);
-	va_end(ap);
-}
-
 /*
  * What is where
  */
@@ -169,9 +158,7 @@ static void find_owners(struct picture *p)
 			continue;
 		if (!last || last->len != len ||
 		    memcmp(last->name, use->owner, len)) {
-			p->owners = make_room(p->owners, p->n_owners,
-					      sizeof(*p->owners));
-			last = &p->owners[p->n_owners++];
+			last = append(p->owners, p->n_owners);
 			*last = (struct owner){ use->owner, len, 0,
 						PAINT_OTHER };
 		}
@@ -233,8 +220,7 @@ static void on_span(const struct accounted *a, void *arg)
 			     paint_of_pages(p, a) };
 
 	p->pages[span.paint] += span.end - span.first;
-	p->spans = make_room(p->spans, p->n_spans, sizeof(*p->spans));
-	p->spans[p->n_spans++] = span;
+	*append(p->spans, p->n_spans) = span;
 }
 
 /*
@@ -281,7 +267,6 @@ static void put_head(struct picture *p)
 {
 	const struct state *state = p->state;
 	uint64_t total = 0;
-	char preserved[16], all[16];
 
 	for (size_t i = 0; i < p->n_segments; i++)
 		total += p->segments[i].size;
@@ -293,8 +278,8 @@ static void put_head(struct picture *p)
 	p->y += LINE;
 	put(p, "<text x='%d' y='%.1f' fill='#486581'>%s: %s of %s preserved, ",
 	    MARGIN, p->y, state->is_kernel ? state->kernel.kind : "arena",
-	    human_size(p->memory->pages << p->memory->page_shift, preserved),
-	    human_size(total, all));
+	    human_size(p->memory->pages << p->memory->page_shift).text,
+	    human_size(total).text);
 	put(p, "%zu folios; pages of %u bytes</text>\n", p->memory->n_folios,
 	    1u << p->memory->page_shift);
 }
@@ -471,8 +456,7 @@ static void put_row_frame(struct picture *p, uint64_t zone, uint64_t pages,
 		p->y += 2 * ROW_GAP + 1;
 	}
 	put(p,
-	    "<text x='%d' y='%.1f' class='phys' text-anchor='end'>%#lx</text>"
-	    "<rect x='%d' y='%.1f' width='%.1f' height='%d' fill='#f0f4f8'/>\n",
+	    "<text x='%d' y='%.1f' class='phys' text-anchor='end'>%#lx</text><rect x='%d' y='%.1f' width='%.1f' height='%d' fill='#f0f4f8'/>\n",
 	    MARGIN + LABEL - 8, p->y + ROW - 3,
 	    (zone * pages) << p->memory->page_shift, MARGIN + LABEL, p->y,
 	    CELLS * CELL, ROW);
@@ -575,12 +559,12 @@ static size_t put_row(struct picture *p, size_t i, uint64_t zone, uint64_t cell)
 static void put_rows(struct picture *p)
 {
 	uint64_t cell = choose_cell(p), last = 0;
-	char text[160], size[16];
+	char text[160];
 	bool any = false;
 
 	snprintf(text, sizeof(text), "What is there, a cell for %lu %s (%s)",
 		 cell, cell == 1 ? "page" : "pages",
-		 human_size(cell << p->memory->page_shift, size));
+		 human_size(cell << p->memory->page_shift).text);
 	put_heading(p, text);
 	for (size_t i = 0; i < p->n_spans;) {
 		uint64_t zone = p->spans[i].first / (CELLS * cell);
@@ -605,7 +589,6 @@ static void put_key(struct picture *p, size_t n, enum paint paint)
 	double x = MARGIN + (double)(n % 2) * (STRIP / 2.0);
 	double y = p->y + (double)(n / 2) * LINE;
 	uint64_t pages = p->pages[paint];
-	char size[16];
 
 	put(p,
 	    "<rect x='%.1f' y='%.1f' width='14' height='14' fill='%s'/><text x='%.1f' y='%.1f'>",
@@ -625,7 +608,7 @@ static void put_key(struct picture *p, size_t n, enum paint paint)
 		put(p, "%s", paints[paint].text);
 	}
 	put(p, ": %s, pages: %lu</text>\n",
-	    human_size(pages << p->memory->page_shift, size), pages);
+	    human_size(pages << p->memory->page_shift).text, pages);
 }
 
 static void put_keys(struct picture *p)
@@ -667,21 +650,17 @@ static void put_bars(struct picture *p, double x, const char *title,
 		if (pages[i] > most)
 			most = pages[i];
 	for (unsigned int i = 0; i < ORDERS; i++) {
-		char from[16], all[16];
-
 		if (!count[i])
 			continue;
 		y += LINE;
 		put(p,
-		    "<text x='%.1f' y='%.1f' text-anchor='end'>%s</text>"
-		    "<rect x='%.1f' y='%.1f' width='%.1f' height='13' fill='#486581'/>"
-		    "<text x='%.1f' y='%.1f'>%lu, %s</text>\n",
+		    "<text x='%.1f' y='%.1f' text-anchor='end'>%s</text><rect x='%.1f' y='%.1f' width='%.1f' height='13' fill='#486581'/><text x='%.1f' y='%.1f'>%lu, %s</text>\n",
 		    x + 70, y,
-		    human_size(1ull << i << p->memory->page_shift, from),
-		    x + 80, y - 11, 1 + BAR * (double)pages[i] / (double)most,
+		    human_size(1ull << i << p->memory->page_shift).text, x + 80,
+		    y - 11, 1 + BAR * (double)pages[i] / (double)most,
 		    x + 80 + BAR * (double)pages[i] / (double)most + 8, y,
 		    count[i],
-		    human_size(pages[i] << p->memory->page_shift, all));
+		    human_size(pages[i] << p->memory->page_shift).text);
 	}
 	if (y > p->bottom)
 		p->bottom = y;
@@ -781,7 +760,7 @@ bool picture_write(const struct state *state, const char *path)
 	bool ok = file;
 
 	if (!ok) {
-		fail("%s: %s: %s", state->verb, path, strerror(errno));
+		fail("%s: %s: %m", state->verb, path);
 		return false;
 	}
 	set_segments(&p);
@@ -791,7 +770,7 @@ bool picture_write(const struct state *state, const char *path)
 	if (fclose(file))
 		ok = false;
 	if (!ok)
-		fail("%s: %s: %s", state->verb, path, strerror(errno));
+		fail("%s: %s: %m", state->verb, path);
 	free(p.before);
 	free(p.owners);
 	free(p.paint_of);

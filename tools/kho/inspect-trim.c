@@ -29,9 +29,7 @@ static void keep(struct pieces *pieces, uint64_t phys, uint64_t size)
 
 	if (!size || phys + size < phys)
 		return;
-	pieces->list =
-		make_room(pieces->list, pieces->n, sizeof(*pieces->list));
-	pieces->list[pieces->n++] = (struct kho_dump_segment){
+	*append(pieces->list, pieces->n) = (struct kho_dump_segment){
 		.phys = phys - skip,
 		.size = (size + skip + page - 1) & ~(page - 1),
 	};
@@ -88,9 +86,7 @@ static struct pieces within(const struct pieces *pieces,
 		uint64_t to = a_end < b_end ? a_end : b_end;
 
 		if (from < to) {
-			result.list = make_room(result.list, result.n,
-						sizeof(*result.list));
-			result.list[result.n++] =
+			*append(result.list, result.n) =
 				(struct kho_dump_segment){ .phys = from,
 							   .size = to - from };
 		}
@@ -220,7 +216,7 @@ bool trim_write(const struct state *state, const char *path)
 	}
 	file = fopen(path, "wxe");
 	if (!file) {
-		fail("%s: %s: %s", state->verb, path, strerror(errno));
+		fail("%s: %s: %m", state->verb, path);
 		return false;
 	}
 	memory_account(&kernel->memory, keep_pages, &all);
@@ -236,8 +232,7 @@ bool trim_write(const struct state *state, const char *path)
 	if (fclose(file))
 		ok = false;
 	if (!ok)
-		fail("%s: %s: cannot be written: %s", state->verb, path,
-		     strerror(errno));
+		fail("%s: %s: cannot be written: %m", state->verb, path);
 	free(all.list);
 	free(kept.list);
 	free(absent.list);

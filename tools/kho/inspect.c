@@ -45,36 +45,32 @@ static void format_id(const struct kho_arena_info *info, char *buf)
 static void print_arena(const struct snapshot *snapshot)
 {
 	const struct kho_arena_info *info = &snapshot->info;
-	char id[2 * KHO_ARENA_ID_SIZE + 1], size[16], allocated[16];
+	char id[2 * KHO_ARENA_ID_SIZE + 1];
 
 	format_id(info, id);
 	printf("arena       version %u, id %s\n", info->version, id);
 	printf("generation  %lu\n", info->generation);
 	printf("page size   %u\n", 1u << info->page_shift);
 	printf("file size   %s, of which %s in memory\n",
-	       human_size(info->file_size, size),
-	       human_size(snapshot->allocated, allocated));
+	       human_size(info->file_size).text,
+	       human_size(snapshot->allocated).text);
 	printf("root        phys %#lx, %lu bytes, sequence %lu\n", info->fdt,
 	       info->fdt_size, info->seq);
 }
 
 void print_tree(const struct kho_state *state)
 {
-	static const char *const heads[] = { "NAME", "PHYS", "SIZE",
-					     "COMPATIBLE" };
-	struct table table = { .columns = 4, .heads = heads };
-	char size[16];
+	struct table table = TABLE("NAME", "PHYS", "SIZE", "COMPATIBLE");
 
 	print_line("state tree  %s", state->compatible);
 	printf("\nSubtrees: %zu\n", state->n);
 	for (size_t i = 0; i < state->n; i++) {
 		const struct kho_state_subtree *subtree = state->subtrees + i;
 
-		table_cell(&table, NULL, "%s", subtree->name);
-		table_cell(&table, NULL, "%#lx", subtree->phys);
-		table_cell(&table, NULL, "%s", human_size(subtree->size, size));
-		table_cell(&table, NULL, "%s",
-			   subtree->compatible[0] ? subtree->compatible : "-");
+		table_row(&table, subtree->name,
+			  text_of("%#lx", subtree->phys).text,
+			  human_size(subtree->size).text,
+			  subtree->compatible[0] ? subtree->compatible : "-");
 	}
 	table_print(&table);
 }
@@ -82,25 +78,21 @@ void print_tree(const struct kho_state *state)
 void print_preserved(const struct memory *memory)
 {
 	unsigned int shift = memory->page_shift;
-	static const char *const heads[] = { "ORDER", "FOLIOS", "PAGES",
-					     "SIZE" };
-	struct table table = { .columns = 4, .heads = heads };
-	char size[16];
+	struct table table = TABLE("ORDER", "FOLIOS", "PAGES", "SIZE");
 
 	printf("\nPreserved: %zu folio%s, %s; tracker: %lu page%s\n",
 	       memory->n_folios, plural(memory->n_folios),
-	       human_size(memory->pages << shift, size), memory->nodes,
+	       human_size(memory->pages << shift).text, memory->nodes,
 	       plural(memory->nodes));
 	for (unsigned int order = 0; order < ORDERS; order++) {
 		uint64_t folios = memory->by_order[order];
 
 		if (!folios)
 			continue;
-		table_cell(&table, NULL, "%u", order);
-		table_cell(&table, NULL, "%lu", folios);
-		table_cell(&table, NULL, "%lu", folios << order);
-		table_cell(&table, NULL, "%s",
-			   human_size(folios << order << shift, size));
+		table_row(&table, text_of("%u", order).text,
+			  text_of("%lu", folios).text,
+			  text_of("%lu", folios << order).text,
+			  human_size(folios << order << shift).text);
 	}
 	table_print(&table);
 }

@@ -78,7 +78,7 @@ static int check_initrd(const char *path, struct kho_error *err)
 	char byte;
 
 	if (fd < 0)
-		return kho_fail(err, -errno, "%s: %s", path, strerror(errno));
+		return kho_fail(err, -errno, "%s: %m", path);
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
 		ret = kho_fail(err, -EINVAL,
 			       "%s: not a regular file: name an initial RAM disk",
@@ -143,10 +143,9 @@ static char *effective(const struct kho_image *image, const char *given)
  * Conditions
  */
 
-static void added(int ret)
-{
-	must(ret ? NULL : &ret);
-}
+/* Adds to a report. */
+#define add(report, ...)                                                       \
+	must(kho_report_add(report, __VA_ARGS__) ? NULL : (report))
 
 static void judge_length(const struct kho_image *image, const char *given,
 			 const char *read, struct kho_report *report)
@@ -159,21 +158,17 @@ static void judge_length(const struct kho_image *image, const char *given,
 			      image->cmdline_size - LOADER_RESERVES :
 			      0;
 	if (len > max) {
-		added(kho_report_add(report, "command line",
-				     KHO_CONDITION_FATAL,
-				     "it has %zu bytes, and no more than %zu can be given to it: shorten it",
-				     len, max));
+		add(report, "command line", KHO_CONDITION_FATAL,
+		    "it has %zu bytes, and no more than %zu can be given to it: shorten it",
+		    len, max);
 		return;
 	}
 	text = printable(read);
-	added(kho_report_add(report, "command line", KHO_CONDITION_OK,
-			     "%s%.300s%s",
-			     image->builtin[0] && image->builtin_use ==
-							  KHO_BUILTIN_INSTEAD ?
-				     "only what is built in: " :
-				     "",
-			     text[0] ? text : "empty",
-			     strlen(text) > 300 ? "..." : ""));
+	add(report, "command line", KHO_CONDITION_OK, "%s%.300s%s",
+	    image->builtin[0] && image->builtin_use == KHO_BUILTIN_INSTEAD ?
+		    "only what is built in: " :
+		    "",
+	    text[0] ? text : "empty", strlen(text) > 300 ? "..." : "");
 	free(text);
 }
 
@@ -212,19 +207,17 @@ static bool judge_parameter(const struct parameter *p, const char *cmdline,
 		  said.setting == KHO_SETTING_OFF ? KHO_CONDITION_FAILS :
 						    p->unsaid;
 	if (said.setting && verdict == KHO_CONDITION_OK)
-		added(kho_report_add(report, name, verdict, "%s%s%s", note,
-				     name, said.value));
+		add(report, name, verdict, "%s%s%s", note, name, said.value);
 	else if (said.setting)
-		added(kho_report_add(report, name, verdict,
-				     "%s%s%s is on its command line: %s: say %son instead",
-				     note, name, said.value, p->lost, name));
+		add(report, name, verdict,
+		    "%s%s%s is on its command line: %s: say %son instead", note,
+		    name, said.value, p->lost, name);
 	else if (verdict == KHO_CONDITION_OK)
-		added(kho_report_add(report, name, verdict, "%s%s", note,
-				     p->why));
+		add(report, name, verdict, "%s%s", note, p->why);
 	else
-		added(kho_report_add(report, name, verdict,
-				     "%snot on its command line, and %s: %s: add %son",
-				     note, p->why, p->lost, name));
+		add(report, name, verdict,
+		    "%snot on its command line, and %s: %s: add %son", note,
+		    p->why, p->lost, name);
 	return verdict != KHO_CONDITION_FAILS;
 }
 
@@ -269,9 +262,8 @@ static void note_scratch(const char *cmdline, struct kho_report *report)
 	while (kho_cmdline_next(&cmdline, &param)) {
 		if (!kho_cmdline_is(&param, "kho_scratch"))
 			continue;
-		added(kho_report_add(
-			report, "kho_scratch=", KHO_CONDITION_OK,
-			"without effect: it takes over the running kernel's scratch"));
+		add(report, "kho_scratch=", KHO_CONDITION_OK,
+		    "without effect: it takes over the running kernel's scratch");
 		return;
 	}
 }
@@ -295,9 +287,8 @@ static void judge_luo(const struct kho_manifest *from,
 	if (!luo || !is_read(report, "kho"))
 		return;
 	if (luo->verdict == KHO_INCOMPATIBLE)
-		added(kho_report_add(
-			report, "luo", KHO_CONDITION_FATAL,
-			"it panics when it finds a LUO version that it does not read, and the machine is down: with kho=off on its command line it starts, and all that is handed over is lost"));
+		add(report, "luo", KHO_CONDITION_FATAL,
+		    "it panics when it finds a LUO version that it does not read, and the machine is down: with kho=off on its command line it starts, and all that is handed over is lost");
 	for (size_t i = 0; i < report->n; i++) {
 		const struct kho_finding *f = &report->findings[i];
 		const struct kho_manifest_entry *entry =
@@ -305,9 +296,8 @@ static void judge_luo(const struct kho_manifest *from,
 
 		if (entry && entry->desc.flags & KHO_COMPONENT_HANDLER &&
 		    is_read(report, "luo") && !is_read(report, f->name))
-			added(kho_report_add(
-				report, f->name, KHO_CONDITION_FAILS,
-				"one file of it in a session, and /dev/liveupdate answers EIO for good"));
+			add(report, f->name, KHO_CONDITION_FAILS,
+			    "one file of it in a session, and /dev/liveupdate answers EIO for good");
 	}
 }
 
@@ -355,22 +345,18 @@ static void judge_start(uint64_t left, struct kho_report *report)
 	uint64_t total = memory_total();
 	uint64_t structs =
 		total / (uint64_t)sysconf(_SC_PAGESIZE) * PAGE_STRUCT;
-	char have[16], need[16];
+	struct text have = human_size(left), need = human_size(structs);
 
-	human_size(left, have);
-	human_size(structs, need);
 	if (left >= structs)
-		added(kho_report_add(report, "scratch", KHO_CONDITION_OK,
-				     "%s are left to start in", have));
+		add(report, "scratch", KHO_CONDITION_OK,
+		    "%s are left to start in", have.text);
 	else
-		added(kho_report_add(report, "scratch",
-				     total < (960u << 20) ?
-					     KHO_CONDITION_FATAL :
-					     KHO_CONDITION_UNKNOWN,
-				     "too small: %s are left to start in, and its page structs alone take %s: it %s: start the running kernel with a larger kho_scratch=",
-				     have, need,
-				     total < (960u << 20) ? "would hang" :
-							    "may hang"));
+		add(report, "scratch",
+		    total < (960u << 20) ? KHO_CONDITION_FATAL :
+					   KHO_CONDITION_UNKNOWN,
+		    "too small: %s are left to start in, and its page structs alone take %s: it %s: start the running kernel with a larger kho_scratch=",
+		    have.text, need.text,
+		    total < (960u << 20) ? "would hang" : "may hang");
 }
 
 /* Not to be read, and that may mean that there are none. */
@@ -382,17 +368,15 @@ static void judge_no_scratch(enum jump_from where, int error,
 
 	free(device);
 	if (where != JUMP_HERE && luo)
-		added(kho_report_add(
-			report, "scratch", KHO_CONDITION_OK,
-			"not known; kexec_file_load(2) refuses what does not fit"));
+		add(report, "scratch", KHO_CONDITION_OK,
+		    "not known; kexec_file_load(2) refuses what does not fit");
 	else if (error == -ENOENT && !luo)
-		added(kho_report_add(
-			report, "scratch", KHO_CONDITION_UNKNOWN,
-			"the running kernel shows none in debugfs: see its log, whether it has switched KHO off because its scratch did not fit; or mount debugfs"));
+		add(report, "scratch", KHO_CONDITION_UNKNOWN,
+		    "the running kernel shows none in debugfs: see its log, whether it has switched KHO off because its scratch did not fit; or mount debugfs");
 	else
-		added(kho_report_add(report, "scratch", KHO_CONDITION_UNKNOWN,
-				     "that of the running kernel cannot be read: %s: be root, with debugfs mounted",
-				     strerror(-error)));
+		add(report, "scratch", KHO_CONDITION_UNKNOWN,
+		    "that of the running kernel cannot be read: %s: be root, with debugfs mounted",
+		    strerror(-error));
 }
 
 /* The loader puts the next kernel into the scratch areas of this one. */
@@ -401,7 +385,6 @@ static void judge_scratch(const struct jump *jump, enum jump_from where,
 			  struct kho_report *report)
 {
 	uint64_t sizes[SCRATCH_MAX], total = 0, largest = 0, initrd = 0;
-	char need[16], more[16], all[16], one[16];
 	size_t n;
 	int ret = running_scratch(sizes, SCRATCH_MAX, &n);
 	struct stat st;
@@ -420,11 +403,10 @@ static void judge_scratch(const struct jump *jump, enum jump_from where,
 		judge_start(total - image->memory - initrd, report);
 		return;
 	}
-	added(kho_report_add(report, "scratch", KHO_CONDITION_FATAL,
-			     "too small: the kernel takes %s in one piece, its initrd %s, and the running kernel has %s, at most %s in one piece: start that with a larger kho_scratch=",
-			     human_size(image->memory, need),
-			     human_size(initrd, more), human_size(total, all),
-			     human_size(largest, one)));
+	add(report, "scratch", KHO_CONDITION_FATAL,
+	    "too small: the kernel takes %s in one piece, its initrd %s, and the running kernel has %s, at most %s in one piece: start that with a larger kho_scratch=",
+	    human_size(image->memory).text, human_size(initrd).text,
+	    human_size(total).text, human_size(largest).text);
 }
 
 bool jump_holder(char *text, size_t size)
@@ -448,14 +430,12 @@ static void judge_device(struct kho_report *report)
 	bool held;
 
 	if (services_read(&services, &n, &err)) {
-		added(kho_report_add(report, "/dev/liveupdate",
-				     KHO_CONDITION_UNKNOWN,
-				     "which services there are: %s", err.text));
+		add(report, "/dev/liveupdate", KHO_CONDITION_UNKNOWN,
+		    "which services there are: %s", err.text);
 		n = 0;
 	} else if (n && access(path, F_OK)) {
-		added(kho_report_add(
-			report, "/dev/liveupdate", KHO_CONDITION_FAILS,
-			"the running kernel has none, which services under kho run need to go along: start it with liveupdate=on, or stop them"));
+		add(report, "/dev/liveupdate", KHO_CONDITION_FAILS,
+		    "the running kernel has none, which services under kho run need to go along: start it with liveupdate=on, or stop them");
 	} else if (n) {
 		held = jump_holder(holder, sizeof(holder));
 		for (int i = 0; held && i < HELD_TRIES; i++) {
@@ -463,14 +443,12 @@ static void judge_device(struct kho_report *report)
 			held = jump_holder(holder, sizeof(holder));
 		}
 		if (held)
-			added(kho_report_add(report, "/dev/liveupdate",
-					     KHO_CONDITION_FAILS,
-					     "%s has it open, so that services under kho run cannot go along: end that, or let it close it",
-					     holder));
+			add(report, "/dev/liveupdate", KHO_CONDITION_FAILS,
+			    "%s has it open, so that services under kho run cannot go along: end that, or let it close it",
+			    holder);
 		else
-			added(kho_report_add(report, "/dev/liveupdate",
-					     KHO_CONDITION_OK,
-					     "free for services (%zu)", n));
+			add(report, "/dev/liveupdate", KHO_CONDITION_OK,
+			    "free for services (%zu)", n);
 	}
 	for (size_t i = 0; i < n; i++)
 		service_free(&services[i]);
@@ -505,9 +483,8 @@ void jump_judge(const struct jump *jump, enum jump_from where,
 		note_scratch(read, report);
 		free(read);
 	} else {
-		added(kho_report_add(
-			report, "command line", KHO_CONDITION_UNKNOWN,
-			"not known, and it decides: it takes kho=on and, for sessions, liveupdate=on: name it with --reuse-cmdline, --cmdline or --append"));
+		add(report, "command line", KHO_CONDITION_UNKNOWN,
+		    "not known, and it decides: it takes kho=on and, for sessions, liveupdate=on: name it with --reuse-cmdline, --cmdline or --append");
 	}
 	if (on)
 		judge_luo(from, report);

@@ -321,8 +321,8 @@ static int open_kcore(struct kernel *kernel, struct kho_error *err)
 
 	if (fd < 0)
 		return kho_fail(err, -errno,
-				"%s: %s: what the state leads to is read from there, which takes root and CONFIG_PROC_KCORE",
-				kcore(), strerror(errno));
+				"%s: %m: what the state leads to is read from there, which takes root and CONFIG_PROC_KCORE",
+				kcore());
 	ret = kho_dump_open(fd, &opts, &kernel->core, err);
 	close(fd);
 	if (ret)

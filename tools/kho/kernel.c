@@ -136,9 +136,8 @@ static int on_file(const struct luo_state_file *file, void *arg)
 	struct follower *f = arg;
 	struct kernel_session *session = f->session;
 
-	session->files =
-		make_room(session->files, session->n, sizeof(*session->files));
-	session->files[session->n++] = (struct kernel_file){ .file = *file };
+	*append(session->files, session->n) =
+		(struct kernel_file){ .file = *file };
 	return 0;
 }
 
@@ -198,9 +197,7 @@ static int on_session(const struct luo_state_session *session, void *arg)
 {
 	struct kernel *kernel = ((struct follower *)arg)->kernel;
 
-	kernel->sessions = make_room(kernel->sessions, kernel->n_sessions,
-				     sizeof(*kernel->sessions));
-	kernel->sessions[kernel->n_sessions++] =
+	*append(kernel->sessions, kernel->n_sessions) =
 		(struct kernel_session){ .session = *session };
 	return 0;
 }
@@ -229,9 +226,7 @@ static int on_flb(const struct luo_state_flb *flb, void *arg)
 {
 	struct kernel *kernel = ((struct follower *)arg)->kernel;
 
-	kernel->flbs =
-		make_room(kernel->flbs, kernel->n_flbs, sizeof(*kernel->flbs));
-	kernel->flbs[kernel->n_flbs++] = *flb;
+	*append(kernel->flbs, kernel->n_flbs) = *flb;
 	kernel->opaque++;
 	problems_add(&kernel->problems, NOTE,
 		     "FLB %s: what it leads to is not known here", flb->name);
@@ -287,9 +282,7 @@ static int on_region(const struct kho_linux_region *region, void *arg)
 	struct kernel *kernel = arg;
 	struct memory *memory = &kernel->memory;
 
-	kernel->regions = make_room(kernel->regions, kernel->n_regions,
-				    sizeof(*kernel->regions));
-	kernel->regions[kernel->n_regions++] = *region;
+	*append(kernel->regions, kernel->n_regions) = *region;
 	memory_reach(memory,
 		     memory_use(memory, USE_REGION, region->name, "region"),
 		     region->phys, region->size);
@@ -480,9 +473,7 @@ bool kernel_add_scratch(struct kernel *kernel, uint64_t phys, uint64_t size)
 	/* Linux leaves some of them empty. */
 	if (!size)
 		return true;
-	kernel->scratch = make_room(kernel->scratch, kernel->n_scratch,
-				    sizeof(*kernel->scratch));
-	kernel->scratch[kernel->n_scratch++] =
+	*append(kernel->scratch, kernel->n_scratch) =
 		(struct kho_dump_segment){ .phys = phys, .size = size };
 	return true;
 }

@@ -87,8 +87,7 @@ static int open_capture(struct kho_error *err)
 
 	if (fd >= 0 && write(fd, kho_capture_image, size) == (ssize_t)size)
 		return fd;
-	return kho_fail(err, -errno, "cannot make the image: %s",
-			strerror(errno));
+	return kho_fail(err, -errno, "cannot make the image: %m");
 #else
 	return kho_fail(err, -EOPNOTSUPP, "--capture is for x86-64 only");
 #endif
@@ -98,8 +97,7 @@ static int open_file(const char *path, struct kho_error *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-	return fd < 0 ? kho_fail(err, -errno, "%s: %s", path, strerror(errno)) :
-			fd;
+	return fd < 0 ? kho_fail(err, -errno, "%s: %m", path) : fd;
 }
 
 /* A word of a file of the running kernel; "" without that. */
@@ -213,8 +211,7 @@ static void execute(struct kho_error *err)
 	sync();
 	reboot(LINUX_REBOOT_CMD_KEXEC);
 	kho_fail(err, -errno,
-		 "loaded, but not executed: %s: what is preserved is as "
-		 "it was, see the kernel's log",
+		 "loaded, but not executed: %s: what is preserved is as it was, see the kernel's log",
 		 errno == EINVAL ? "somebody has unloaded it meanwhile" :
 		 errno == EBUSY	 ? "another process is loading a kernel" :
 				   strerror(errno));

@@ -90,8 +90,17 @@ char *text_tail(const char *text, int width, const char *dots);
 /* Writes text between the tags of XML, whatever its bytes are. */
 void put_xml(FILE *out, const char *bytes);
 
-/* 12.3 MiB: writes at most 16 bytes to @buf and returns it. */
-const char *human_size(uint64_t bytes, char *buf);
+/* A short text, there until the end of the statement it is in. */
+struct text {
+	char text[32];
+};
+struct text text_of(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* 12.3 MiB */
+struct text human_size(uint64_t bytes);
+
+/* v1, v1-v3, or - for none */
+struct text range_text(const struct kho_range *range);
 
 /* A path from the root of the file system on, to free(). */
 char *absolute_path(const char *path);
@@ -104,6 +113,10 @@ void *must(void *memory);
  * for a power of two, so it has to grow one by one.
  */
 void *make_room(void *array, size_t n, size_t size);
+
+/* A new element at the end of an array of @n. */
+#define append(array, n)                                                       \
+	((array) = make_room(array, n, sizeof(*(array))), &(array)[(n)++])
 
 /* Writes a JSON document in one line, to free(), and drops it. */
 char *json_line(struct json_object *json);

@@ -44,31 +44,22 @@ static bool read_arena(const struct service *service,
 
 static void print_list(const struct service *services, size_t n)
 {
-	static const char *const heads[] = {
-		"NAME", ">PID", "STATE", ">GENERATION", ">ARENA", "PROGRAM"
-	};
-	struct table table = { .columns = 6, .heads = heads };
+	struct table table = TABLE("NAME", ">PID", "STATE", ">GENERATION",
+				   ">ARENA", "PROGRAM");
 
 	if (!n)
 		print_line(
 			"Nothing is in custody: start a program with 'kho run'.");
 	for (size_t i = 0; i < n; i++) {
-		char generation[24] = "-", size[16] = "-", pid[16] = "-";
+		const struct service *s = &services[i];
 		struct kho_arena_info info;
+		bool arena = read_arena(s, &info);
 
-		if (services[i].pid)
-			snprintf(pid, sizeof(pid), "%d", services[i].pid);
-		if (read_arena(services + i, &info)) {
-			snprintf(generation, sizeof(generation), "%lu",
-				 info.generation);
-			human_size(info.file_size, size);
-		}
-		table_cell(&table, NULL, "%s", services[i].name);
-		table_cell(&table, NULL, "%s", pid);
-		table_cell(&table, NULL, "%s", services[i].state);
-		table_cell(&table, NULL, "%s", generation);
-		table_cell(&table, NULL, "%s", size);
-		table_cell(&table, NULL, "%s", services[i].program);
+		table_row(&table, s->name,
+			  s->pid ? text_of("%d", s->pid).text : "-", s->state,
+			  arena ? text_of("%lu", info.generation).text : "-",
+			  arena ? human_size(info.file_size).text : "-",
+			  s->program);
 	}
 	table_print(&table);
 }

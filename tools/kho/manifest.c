@@ -30,16 +30,11 @@ static const char help[] =
 	"Example: kho manifest ./cache-v1 ./cache-v2\n"
 	"         kho manifest /boot/vmlinuz-*\n";
 
-static const char *range_text(const struct kho_range *range, char *buf,
-			      size_t size)
+static struct text numbers_text(const struct kho_range *range)
 {
-	if (!range->max)
-		return "-";
-	if (range->min == range->max)
-		snprintf(buf, size, "%u", range->min);
-	else
-		snprintf(buf, size, "%u-%u", range->min, range->max);
-	return buf;
+	if (range->max && range->min != range->max)
+		return text_of("%u-%u", range->min, range->max);
+	return range->max ? text_of("%u", range->max) : text_of("-");
 }
 
 /* Words of a comma-separated list; each is a name or a literal. */
@@ -62,7 +57,6 @@ static void add_entry(struct table *table, const struct kho_manifest *manifest,
 {
 	const struct kho_component_desc *desc = &entry->desc;
 	struct words deps = { "-", 0 }, has = { "-", 0 };
-	char text[24];
 
 	for (size_t i = 0; i < KHO_DEPS_MAX && desc->deps[i][0]; i++)
 		add_word(&deps, true, desc->deps[i]);
@@ -72,13 +66,8 @@ static void add_entry(struct table *table, const struct kho_manifest *manifest,
 	add_word(&has, desc->flags & KHO_COMPONENT_CHECK, "check");
 	add_word(&has, desc->flags & KHO_COMPONENT_CAN_WRITE, "can_write");
 	add_word(&has, desc->flags & KHO_COMPONENT_CONVERT, "convert");
-	table_cell(table, NULL, "%s", desc->name);
-	table_cell(table, NULL, "%s",
-		   range_text(&desc->write, text, sizeof(text)));
-	table_cell(table, NULL, "%s",
-		   range_text(&desc->read, text, sizeof(text)));
-	table_cell(table, NULL, "%s", deps.text);
-	table_cell(table, NULL, "%s", has.text);
+	table_row(table, desc->name, numbers_text(&desc->write).text,
+		  numbers_text(&desc->read).text, deps.text, has.text);
 	table_cell(table, NULL, "%s%s%s", manifest->sources[entry->source],
 		   entry->bundle ? ", as part of " : "",
 		   entry->bundle ? entry->bundle : "");
@@ -91,9 +80,8 @@ static bool is_missing(const struct kho_manifest *manifest)
 
 static void print_manifest(const struct kho_manifest *manifest)
 {
-	static const char *const heads[] = { "COMPONENT", "WRITES", "READS",
-					     "NEEDS",	  "HAS",    "FROM" };
-	struct table table = { .columns = 6, .heads = heads };
+	struct table table =
+		TABLE("COMPONENT", "WRITES", "READS", "NEEDS", "HAS", "FROM");
 	const struct kho_image *image = manifest->image;
 
 	if (image)

@@ -13,13 +13,14 @@
  * The file is for itself: no scripts, no fonts, nothing from elsewhere.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kho.h"
 #include "matrix.h"
+
+#define put(svg, ...) fprintf((svg)->out, __VA_ARGS__)
 
 /* Pixels. */
 #define GRID 900 /* where it fits */
@@ -81,18 +82,6 @@ struct svg {
 	size_t *steps;
 	size_t count[KINDS];
 };
-
-static void put(struct svg *svg, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void put(struct svg *svg, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vfprintf(svg->out, fmt, ap);
-	va_end(ap);
-}
 
 /* Text of several lines; drops it. */
 static void put_lines(struct svg *svg, char *text)
@@ -235,8 +224,7 @@ static void put_sign(struct svg *svg, enum kind kind)
 		    half, half, c / 6);
 	else if (kind == DEGRADED)
 		put(svg,
-		    "<path class=\"k\" d=\"M0 %dL%d 0M0 %dL%d 0M%d %dL%d "
-		    "%d\"/>",
+		    "<path class=\"k\" d=\"M0 %dL%d 0M0 %dL%d 0M%d %dL%d %d\"/>",
 		    half, half, c, c, half, c, c, half);
 	else if (kind == INCOMPATIBLE)
 		put(svg, "<path class=\"s\" d=\"M%d %dL%d %dM%d %dL%d %d\"/>",
@@ -250,8 +238,7 @@ static void put_kinds(struct svg *svg)
 	put(svg, "<defs>\n");
 	for (int kind = 0; kind < KINDS; kind++) {
 		put(svg,
-		    "<g id=\"c%d\"><rect class=\"t%d\" width=\"%d\" "
-		    "height=\"%d\"/>",
+		    "<g id=\"c%d\"><rect class=\"t%d\" width=\"%d\" height=\"%d\"/>",
 		    kind, kind, svg->cell, svg->cell);
 		if (is_large(svg))
 			put_sign(svg, (enum kind)kind);
@@ -265,12 +252,10 @@ static void put_head(struct svg *svg)
 	const struct matrix *matrix = svg->matrix;
 
 	put(svg,
-	    "<text class=\"h\" x=\"%d\" y=\"28\">Who can hand over to "
-	    "whom</text>\n",
+	    "<text class=\"h\" x=\"%d\" y=\"28\">Who can hand over to whom</text>\n",
 	    MARGIN);
 	put(svg,
-	    "<text class=\"m\" x=\"%d\" y=\"46\">%zu target%s in %zu class%s, "
-	    "%zu pair%s",
+	    "<text class=\"m\" x=\"%d\" y=\"46\">%zu target%s in %zu class%s, %zu pair%s",
 	    MARGIN, matrix->targets.n, matrix->targets.n > 1 ? "s" : "",
 	    matrix->n, matrix->n > 1 ? "es" : "", matrix->n * matrix->n,
 	    matrix->n > 1 ? "s" : "");
@@ -313,8 +298,7 @@ static void put_labels(struct svg *svg)
 	int c = svg->cell, n = (int)svg->matrix->n;
 
 	put(svg,
-	    "<text class=\"m e\" x=\"%d\" y=\"%d\">from \xe2\x86\x93 "
-	    "to \xe2\x86\x92</text>\n",
+	    "<text class=\"m e\" x=\"%d\" y=\"%d\">from \xe2\x86\x93 to \xe2\x86\x92</text>\n",
 	    svg->left - 8, svg->top - 8);
 	for (int i = 0; i < n; i++) {
 		int middle = i * c + c / 2 + 4;
@@ -326,8 +310,7 @@ static void put_labels(struct svg *svg)
 		put_label(svg, (size_t)i);
 		put(svg, " <tspan class=\"m\">%d</tspan></text>\n", i + 1);
 		put(svg,
-		    "<text transform=\"translate(%d %d)rotate(-90)\">"
-		    "<tspan class=\"m\">%d</tspan> ",
+		    "<text transform=\"translate(%d %d)rotate(-90)\"><tspan class=\"m\">%d</tspan> ",
 		    svg->left + middle, svg->top - 8, i + 1);
 		put_label(svg, (size_t)i);
 		put(svg, "</text>\n");
@@ -386,8 +369,7 @@ static void put_cells(struct svg *svg, size_t from, size_t first, size_t last,
 		put(svg, "<use href=\"#c%d\" x=\"%d\">", kind, x);
 	else
 		put(svg,
-		    "<rect class=\"f t%d\" x=\"%d\" width=\"%d\" "
-		    "height=\"%d\">",
+		    "<rect class=\"f t%d\" x=\"%d\" width=\"%d\" height=\"%d\">",
 		    kind, x, (int)(last - first + 1) * c, c);
 	if (text) {
 		put(svg, "<title>");
@@ -476,8 +458,7 @@ static void put_bars(struct svg *svg)
 		int width = never ? 60 : (int)(60 * svg->steps[i] / most);
 
 		put(svg,
-		    "<rect class=\"t%d\" y=\"%d\" width=\"%d\" "
-		    "height=\"%d\"/>\n",
+		    "<rect class=\"t%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n",
 		    never ? INCOMPATIBLE : OLDER,
 		    (int)i * c + (never ? c / 2 - 1 : gap / 2), width,
 		    never ? 2 : c - gap);
@@ -503,23 +484,19 @@ static void put_legend(struct svg *svg)
 		if (!svg->count[kind])
 			continue;
 		put(svg,
-		    "<g transform=\"translate(%d %d)scale(%.3f)\">"
-		    "<use href=\"#c%d\"/></g>\n",
+		    "<g transform=\"translate(%d %d)scale(%.3f)\"><use href=\"#c%d\"/></g>\n",
 		    MARGIN, y, 18.0 / svg->cell, kind);
 		put(svg,
-		    "<text x=\"%d\" y=\"%d\">%s <tspan class=\"m\">%zu "
-		    "(%.0f%%)</tspan></text>\n",
+		    "<text x=\"%d\" y=\"%d\">%s <tspan class=\"m\">%zu (%.0f%%)</tspan></text>\n",
 		    MARGIN + 28, y + 14, kind_text[kind], svg->count[kind],
 		    100.0 * (double)svg->count[kind] / pairs);
 		y += LEGEND_LINE;
 	}
 	put(svg,
-	    "<text class=\"m\" x=\"%d\" y=\"%d\">A row hands over to a "
-	    "column. The diagonal is the program itself,</text>\n",
+	    "<text class=\"m\" x=\"%d\" y=\"%d\">A row hands over to a column. The diagonal is the program itself,</text>\n",
 	    MARGIN, y + 14);
 	put(svg,
-	    "<text class=\"m\" x=\"%d\" y=\"%d\">started again. Point at a "
-	    "cell to see why.</text>\n",
+	    "<text class=\"m\" x=\"%d\" y=\"%d\">started again. Point at a cell to see why.</text>\n",
 	    MARGIN, y + 30);
 }
 
@@ -532,8 +509,7 @@ static void draw(struct svg *svg)
 	height = svg->top + svg->size + 28 +
 		 LEGEND_LINE * lines_of_legend(svg) + MARGIN;
 	put(svg,
-	    "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
-	    "height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n"
+	    "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n"
 	    "<title>Who can hand over to whom</title>\n%s",
 	    width, height, width, height, style);
 	put_kinds(svg);
@@ -554,20 +530,19 @@ bool svg_write(const struct matrix *matrix, const char *path)
 	bool failed;
 
 	if (matrix->n > MATRIX_SHOWN_MAX) {
-		fail("matrix: %s: %zu classes are too many for a picture, at "
-		     "most %d: see --json",
+		fail("matrix: %s: %zu classes are too many for a picture, at most %d: see --json",
 		     path, matrix->n, MATRIX_SHOWN_MAX);
 		return false;
 	}
 	svg.out = fopen(path, "we");
 	if (!svg.out) {
-		fail("matrix: %s: %s", path, strerror(errno));
+		fail("matrix: %s: %m", path);
 		return false;
 	}
 	draw(&svg);
 	failed = ferror(svg.out);
 	if (fclose(svg.out) || failed)
-		fail("matrix: %s: cannot write: %s", path, strerror(errno));
+		fail("matrix: %s: cannot write: %m", path);
 	else
 		return true;
 	return false;

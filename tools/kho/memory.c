@@ -13,9 +13,7 @@ static int add_folio(uint64_t phys, unsigned int order, void *arg)
 {
 	struct memory *memory = arg;
 
-	memory->folios = make_room(memory->folios, memory->n_folios,
-				   sizeof(*memory->folios));
-	memory->folios[memory->n_folios++] = phys | order;
+	*append(memory->folios, memory->n_folios) = phys | order;
 	memory->by_order[order]++;
 	memory->pages += 1ull << order;
 	return 0;
@@ -86,14 +84,12 @@ int memory_order(const struct memory *memory, uint64_t phys)
 uint32_t memory_use(struct memory *memory, enum use_class class,
 		    const char *owner, const char *what)
 {
-	memory->uses =
-		make_room(memory->uses, memory->n_uses, sizeof(*memory->uses));
-	memory->uses[memory->n_uses] = (struct use){
+	*append(memory->uses, memory->n_uses) = (struct use){
 		.class = class,
 		.owner = must(strdup(owner)),
 		.what = must(strdup(what)),
 	};
-	return (uint32_t)memory->n_uses++;
+	return (uint32_t)memory->n_uses - 1;
 }
 
 void memory_reach(struct memory *memory, uint32_t use, uint64_t phys,
@@ -112,9 +108,7 @@ void memory_reach(struct memory *memory, uint32_t use, uint64_t phys,
 		last->end = end;
 		return;
 	}
-	memory->extents = make_room(memory->extents, memory->n_extents,
-				    sizeof(*memory->extents));
-	memory->extents[memory->n_extents++] =
+	*append(memory->extents, memory->n_extents) =
 		(struct extent){ first, end, use };
 }
 

@@ -153,7 +153,25 @@ char *absolute_path(const char *path)
 	return absolute;
 }
 
-const char *human_size(uint64_t bytes, char *buf)
+struct text text_of(const char *fmt, ...)
+{
+	struct text text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text.text, sizeof(text.text), fmt, ap);
+	va_end(ap);
+	return text;
+}
+
+struct text range_text(const struct kho_range *range)
+{
+	if (range->min != range->max)
+		return text_of("v%u-v%u", range->min, range->max);
+	return range->max ? text_of("v%u", range->max) : text_of("-");
+}
+
+struct text human_size(uint64_t bytes)
 {
 	static const char *const units[] = { "B",   "KiB", "MiB", "GiB",
 					     "TiB", "PiB", "EiB" };
@@ -164,8 +182,7 @@ const char *human_size(uint64_t bytes, char *buf)
 		size /= 1024;
 		unit++;
 	}
-	snprintf(buf, 16, unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
-	return buf;
+	return text_of(unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
 }
 
 void put_xml(FILE *out, const char *bytes)

@@ -581,13 +581,12 @@ static int parse(int argc, char **argv, struct targets_options *options,
 	options->opts.profile = options->profile;
 	if (words->before == 2)
 		return 0;
-	return fail_usage("plan", words->before > 2 ?
-					  "what comes between FROM and TO has "
-					  "to stand behind --via" :
-				  words->via ?
-					  "FROM and TO have to stand before "
-					  "--via" :
-					  "it takes FROM and TO");
+	return fail_usage("plan",
+			  words->before > 2 ?
+				  "what comes between FROM and TO has to stand behind --via" :
+			  words->via ?
+				  "FROM and TO have to stand before --via" :
+				  "it takes FROM and TO");
 }
 
 int cmd_plan(int argc, char **argv)

@@ -91,16 +91,6 @@ struct kho_range finding_range(struct json_object *finding, const char *key)
 				   finding_version(range, "max") };
 }
 
-static void add_range_cell(struct table *table, struct kho_range range)
-{
-	if (range.min != range.max)
-		table_cell(table, NULL, "v%u-v%u", range.min, range.max);
-	else if (range.max)
-		table_cell(table, NULL, "v%u", range.max);
-	else
-		table_cell(table, NULL, "-");
-}
-
 static void add_finding(struct table *table, struct json_object *finding)
 {
 	static const char *const colors[] = {
@@ -111,16 +101,18 @@ static void add_finding(struct table *table, struct json_object *finding)
 	enum kho_verdict verdict = finding_verdict(finding);
 	uint32_t version = finding_version(finding, "version");
 	uint32_t has = finding_version(finding, "has");
+	struct kho_range writer = finding_range(finding, "writer");
+	struct kho_range reader = finding_range(finding, "reader");
+	struct kho_range one = { version, version };
 
 	table_cell(table, NULL, "%s", get_text(finding, "name"));
 	table_cell(table, colors[verdict], "%s", kho_verdict_name(verdict));
-	if (has && version && has != version)
-		table_cell(table, NULL, "v%u -> v%u", has, version);
-	else
-		add_range_cell(table, (struct kho_range){ version, version });
-	add_range_cell(table, finding_range(finding, "writer"));
-	add_range_cell(table, finding_range(finding, "reader"));
-	table_cell(table, NULL, "%s", get_text(finding, "needed_by"));
+	table_row(table,
+		  has && version && has != version ?
+			  text_of("v%u -> v%u", has, version).text :
+			  range_text(&one).text,
+		  range_text(&writer).text, range_text(&reader).text,
+		  get_text(finding, "needed_by"));
 }
 
 /* Conditions and components that are not "ok", in this order. */
@@ -172,10 +164,9 @@ static void print_reason(struct json_object *one, void *arg)
 /* Why one is not met was said already. */
 static void print_conditions(struct json_object *report)
 {
-	static const char *const heads[] = { "CONDITION", "VERDICT", "" };
 	struct json_object *array =
 		json_object_object_get(report, "conditions");
-	struct table table = { .columns = 3, .heads = heads };
+	struct table table = TABLE("CONDITION", "VERDICT", "");
 
 	for (size_t i = 0; i < length(array); i++) {
 		struct json_object *one = json_object_array_get_idx(array, i);
@@ -198,17 +189,14 @@ static void print_conditions(struct json_object *report)
 
 void report_print(struct json_object *report)
 {
-	static const char *const heads[] = {
-		"COMPONENT", "VERDICT", "VERSION",
-		"WRITER",    "READER",	"NEEDED BY"
-	};
 	static const char *const colors[] = {
 		[KHO_OUTCOME_COMPATIBLE] = GREEN,
 		[KHO_OUTCOME_DEGRADED] = YELLOW,
 		[KHO_OUTCOME_INCOMPATIBLE] = RED,
 		[KHO_OUTCOME_UNKNOWN] = YELLOW,
 	};
-	struct table table = { .columns = 6, .heads = heads };
+	struct table table = TABLE("COMPONENT", "VERDICT", "VERSION", "WRITER",
+				   "READER", "NEEDED BY");
 	enum kho_outcome outcome = report_outcome(report);
 	bool color = want_color();
 

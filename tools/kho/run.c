@@ -260,12 +260,12 @@ static void describe_end(int status, char *buf, size_t size)
 static void restart_later(struct run *run, const char *why)
 {
 	int arena = store_find(&run->store, "kho-arena");
-	char with[64] = "without an arena", size[16], when[32] = "";
+	char with[64] = "without an arena", when[32] = "";
 	struct stat st;
 
 	if (arena >= 0 && !fstat(arena, &st))
 		snprintf(with, sizeof(with), "with its %s",
-			 human_size((uint64_t)st.st_blocks * 512, size));
+			 human_size((uint64_t)st.st_blocks * 512).text);
 	if (run->delay_ms)
 		snprintf(when, sizeof(when), " in %.1f s",
 			 run->delay_ms / 1000.);
@@ -364,8 +364,7 @@ static void on_deadline(struct run *run)
 	if (run->phase == WAITING) {
 		try_again(run);
 	} else if (run->pid) {
-		say("run: %s: process %d did not end within %.1f s of SIGTERM: "
-		    "killed",
+		say("run: %s: process %d did not end within %.1f s of SIGTERM: killed",
 		    run->name, run->pid, run->stop_ms / 1000.);
 		kill(run->pid, SIGKILL);
 	} else {
@@ -408,8 +407,7 @@ static void adopt(struct run *run, pid_t pid)
 	if (exe >= 0 && argv) {
 		set_program(run, exe, program, argv);
 	} else {
-		say("run: %s: cannot tell which program process %d runs: a "
-		    "restart will run %s",
+		say("run: %s: cannot tell which program process %d runs: a restart will run %s",
 		    run->name, pid, run->program);
 		if (exe >= 0) {
 			close(exe);
@@ -453,8 +451,7 @@ static void keep(struct run *run, struct message *message)
 static void obey(struct run *run, struct message *message)
 {
 	if (message->cut) {
-		say("run: %s: a message from process %d was lost: it is too "
-		    "long, or there are too many open fds",
+		say("run: %s: a message from process %d was lost: it is too long, or there are too many open fds",
 		    run->name, message->sender);
 		return;
 	}
@@ -549,8 +546,7 @@ static void replace(struct run *run, struct request *request)
 
 	exe = open(request->program, O_PATH | O_CLOEXEC);
 	if (exe < 0) {
-		kho_fail(&err, -errno, "%s: %s", request->program,
-			 strerror(errno));
+		kho_fail(&err, -errno, "%s: %m", request->program);
 		control_answer(request, 0, &err);
 		return;
 	}
@@ -670,8 +666,7 @@ static int make_sockets(struct run *run, struct kho_error *err)
 	path = format("%s/notify", run->folder.path);
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		ret = kho_fail(err, -ENAMETOOLONG,
-			       "%s is too long for a socket: set "
-			       "KHO_RUNTIME_DIR to a shorter path",
+			       "%s is too long for a socket: set KHO_RUNTIME_DIR to a shorter path",
 			       path);
 	else if (setenv("NOTIFY_SOCKET", path, 1))
 		ret = kho_fail(err, -ENOMEM, "out of memory");
@@ -705,8 +700,7 @@ static int prepare(struct run *run, struct kho_error *err)
 	run->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (run->signals < 0 || getrlimit(RLIMIT_NOFILE, &run->old_limit) ||
 	    prctl(PR_SET_CHILD_SUBREAPER, 1))
-		return kho_fail(err, -errno, "cannot supervise: %s",
-				strerror(errno));
+		return kho_fail(err, -errno, "cannot supervise: %m");
 	limit = run->old_limit;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
@@ -718,18 +712,16 @@ static int prepare(struct run *run, struct kho_error *err)
 static int take_session(struct run *run)
 {
 	struct kho_error err;
-	char with[16];
 	struct stat st;
 	int ret = session_take(run->name, &run->store, &err);
 	int arena = store_find(&run->store, "kho-arena");
 
 	if (ret < 0)
-		return fail("run: %s: what came through a kexec: %s; --cold starts "
-			    "without",
+		return fail("run: %s: what came through a kexec: %s; --cold starts without",
 			    run->name, err.text);
 	if (ret && arena >= 0 && !fstat(arena, &st))
 		say("run: %s: back from a kexec, with its %s", run->name,
-		    human_size((uint64_t)st.st_blocks * 512, with));
+		    human_size((uint64_t)st.st_blocks * 512).text);
 	run->was_ready = ret;
 	return 0;
 }
@@ -781,12 +773,11 @@ static int take_arguments(struct run *run, char **argv)
 		return fail("run: %s", err.text);
 	run->exe = open(run->program, O_PATH | O_CLOEXEC);
 	if (run->exe < 0)
-		return fail("run: %s: %s", run->program, strerror(errno));
+		return fail("run: %s: %m", run->program);
 	if (!name)
 		name = strrchr(run->program, '/') + 1;
 	if (!service_name_ok(name))
-		return fail("run: \"%s\" cannot be a name: it takes 1 to %d of "
-			    "[a-zA-Z0-9._-]: give another with --name",
+		return fail("run: \"%s\" cannot be a name: it takes 1 to %d of [a-zA-Z0-9._-]: give another with --name",
 			    name, SERVICE_NAME_MAX);
 	run->name = must(strdup(name));
 	while (argv[n])

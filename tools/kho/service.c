@@ -84,15 +84,14 @@ int service_arena(const struct service *service, struct kho_error *err)
 
 	if (service->arena < 0)
 		return kho_fail(err, -ENOENT,
-				"%s has put no arena into custody: its program "
-				"does not call kho_attach(), or not yet",
+				"%s has put no arena into custody: its program does not call kho_attach(), or not yet",
 				service->name);
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", service->supervisor,
 		 service->arena);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return kho_fail(err, -errno,
-				"cannot open the arena of %s, %s: %s",
-				service->name, path, strerror(errno));
+				"cannot open the arena of %s, %s: %m",
+				service->name, path);
 	return fd;
 }

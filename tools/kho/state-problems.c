@@ -16,9 +16,8 @@ void problems_add(struct problems *problems, enum severity severity,
 	va_start(ap, fmt);
 	text = vformat(fmt, ap);
 	va_end(ap);
-	problems->list =
-		make_room(problems->list, problems->n, sizeof(*problems->list));
-	problems->list[problems->n++] = (struct problem){ severity, text };
+	*append(problems->list, problems->n) =
+		(struct problem){ severity, text };
 }
 
 void problems_free(struct problems *problems)

@@ -78,8 +78,7 @@ static int find_arena(int pid, DIR *dir, struct kho_error *err)
 			close(found);
 			close(fd);
 			return kho_fail(err, -ENOTUNIQ,
-					"process %d has several arenas: say "
-					"which with pid:%d:FD",
+					"process %d has several arenas: say which with pid:%d:FD",
 					pid, pid);
 		}
 		close(fd);
@@ -105,14 +104,12 @@ static int open_process(const char *state, struct kho_error *err)
 	if (strchr(state + strlen("pid:"), ':')) {
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, number);
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-		return fd < 0 ? kho_fail(err, -errno, "%s: %s", path,
-					 strerror(errno)) :
-				fd;
+		return fd < 0 ? kho_fail(err, -errno, "%s: %m", path) : fd;
 	}
 	dir = opendir(path);
 	if (!dir)
-		return kho_fail(err, -errno, "cannot look into process %d: %s",
-				pid, strerror(errno));
+		return kho_fail(err, -errno, "cannot look into process %d: %m",
+				pid);
 	fd = find_arena(pid, dir, err);
 	closedir(dir);
 	return fd;
@@ -144,10 +141,9 @@ static int open_word(const char *word, struct kho_error *err)
 		return fd;
 	if (errno == ENOENT && !strchr(word, '/'))
 		return kho_fail(err, -ENOENT,
-				"%s: neither a service in custody nor a file: "
-				"see 'kho list'",
+				"%s: neither a service in custody nor a file: see 'kho list'",
 				word);
-	return kho_fail(err, -errno, "%s: %s", word, strerror(errno));
+	return kho_fail(err, -errno, "%s: %m", word);
 }
 
 static uint64_t take_phys(const struct state *state, const char *text,

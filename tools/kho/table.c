@@ -19,8 +19,13 @@ void table_cell(struct table *table, const char *color, const char *fmt, ...)
 	text = vformat(fmt, ap);
 	va_end(ap);
 	text_clean(text);
-	table->cells = make_room(table->cells, table->n, sizeof(*table->cells));
-	table->cells[table->n++] = (struct table_cell){ text, color };
+	*append(table->cells, table->n) = (struct table_cell){ text, color };
+}
+
+void table_texts(struct table *table, const char *const *texts)
+{
+	for (; *texts; texts++)
+		table_cell(table, NULL, "%s", *texts);
 }
 
 /* A column's head, without what it says of the column. */

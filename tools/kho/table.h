@@ -38,4 +38,20 @@ void table_cell(struct table *table, const char *color, const char *fmt, ...)
  */
 void table_print(struct table *table);
 
+/* A table with these heads. */
+#define TABLE(...)                                                             \
+	{                                                                      \
+		.columns = sizeof((const char *[]){ __VA_ARGS__ }) /           \
+			   sizeof(char *),                                     \
+		.heads = (const char *[])                                      \
+		{                                                              \
+			__VA_ARGS__                                            \
+		}                                                              \
+	}
+
+/* Cells without a colour; each is a text. */
+#define table_row(table, ...)                                                  \
+	table_texts(table, (const char *[]){ __VA_ARGS__, NULL })
+void table_texts(struct table *table, const char *const *texts);
+
 #endif

@@ -13,9 +13,7 @@ void targets_list(void *arg, const char *path)
 {
 	struct targets_options *options = arg;
 
-	options->lists = make_room(options->lists, options->n_lists,
-				   sizeof(*options->lists));
-	options->lists[options->n_lists++] = path;
+	*append(options->lists, options->n_lists) = path;
 }
 
 void targets_options_free(struct targets_options *options)
@@ -53,8 +51,7 @@ void targets_free(struct targets *targets)
 
 static void add_string(char ***strings, size_t *n, const char *string)
 {
-	*strings = make_room(*strings, *n, sizeof(**strings));
-	(*strings)[(*n)++] = must(strdup(string));
+	*append(*strings, *n) = must(strdup(string));
 }
 
 /* The directory that both @a and the first @len bytes of @b begin with. */
@@ -77,9 +74,7 @@ static void add_class(struct targets *targets, struct kho_manifest *manifest,
 					 targets->shared);
 	else
 		targets->shared = shared_directory(name, name, strlen(name));
-	targets->classes = make_room(targets->classes, targets->n_classes,
-				     sizeof(*targets->classes));
-	targets->classes[targets->n_classes++] =
+	*append(targets->classes, targets->n_classes) =
 		(struct target_class){ .manifest = manifest };
 }
 
@@ -135,11 +130,10 @@ static bool read_list(struct targets *targets, FILE *file, const char *path)
 		if (len && line[0] != '#')
 			targets_add(targets, line);
 	if (len == -2)
-		fail("%s: %s: line %lu: no TARGET: it has a NUL byte or more "
-		     "than %d bytes",
+		fail("%s: %s: line %lu: no TARGET: it has a NUL byte or more than %d bytes",
 		     targets->verb, path, number, PATH_MAX - 1);
 	else if (ferror(file))
-		fail("%s: %s: %s", targets->verb, path, strerror(errno));
+		fail("%s: %s: %m", targets->verb, path);
 	return len == -1 && !ferror(file);
 }
 
@@ -152,7 +146,7 @@ static bool add_list(struct targets *targets, const char *path)
 		return read_list(targets, stdin, "standard input");
 	file = fopen(path, "re");
 	if (!file) {
-		fail("%s: %s: %s", targets->verb, path, strerror(errno));
+		fail("%s: %s: %m", targets->verb, path);
 		return false;
 	}
 	ok = read_list(targets, file, path);

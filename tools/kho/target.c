@@ -59,8 +59,7 @@ int program_find(const char *name, char **path, struct kho_error *err)
 	if (!strchr(name, '/')) {
 		if (!*name || search_path(name, path))
 			return kho_fail(err, -ENOENT,
-					"%s: no such program in PATH: a file "
-					"in this directory is written ./%s",
+					"%s: no such program in PATH: a file in this directory is written ./%s",
 					name, name);
 		return 0;
 	}
@@ -132,8 +131,7 @@ static int find_file(const char *word, char **path, struct kho_error *err)
 		if (here || strchr(word, '/') || !service_name_ok(word))
 			return 0;
 		return kho_fail(err, -ENOENT,
-				"%s: neither a file, nor a program in PATH, "
-				"nor a service in custody: see 'kho list'",
+				"%s: neither a file, nor a program in PATH, nor a service in custody: see 'kho list'",
 				word);
 	}
 	if (!here)

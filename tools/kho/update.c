@@ -198,8 +198,7 @@ static int await_ready(struct update *update, struct json_object *answer)
 		service_free(&now);
 		if (!lives)
 			return kho_fail(&update->err, -ECHILD,
-					"%s has ended as well, as process %d; "
-					"it is tried again",
+					"%s has ended as well, as process %d; it is tried again",
 					update->program, pid);
 		if (serving)
 			return 0;

@@ -120,8 +120,7 @@ static void print_uses(const struct memory *memory)
 		[USE_REGION] = "reserved memory",
 		[USE_TRACKER] = "tracker, not in itself",
 	};
-	static const char *const heads[] = { "PAGES", "FOR" };
-	struct table table = { .columns = 2, .heads = heads };
+	struct table table = TABLE("PAGES", "FOR");
 	uint64_t pages[USE_TRACKER + 1] = { 0 };
 
 	for (size_t i = 0; i < memory->n_uses; i++)
@@ -129,8 +128,7 @@ static void print_uses(const struct memory *memory)
 	for (size_t i = 0; i <= USE_TRACKER; i++) {
 		if (!pages[i])
 			continue;
-		table_cell(&table, NULL, "%lu", pages[i]);
-		table_cell(&table, NULL, "%s", classes[i]);
+		table_row(&table, text_of("%lu", pages[i]).text, classes[i]);
 	}
 	putchar('\n');
 	table_print(&table);
