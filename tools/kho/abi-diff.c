@@ -41,12 +41,6 @@ struct finding {
 	struct change *changes;
 };
 
-/* Walks two sorted arrays: which of the next ones comes first, or both. */
-static int side(bool has_old, bool has_new, int order)
-{
-	return !has_new ? -1 : !has_old ? 1 : order;
-}
-
 static bool same_item(const struct abi_item *a, const struct abi_item *b)
 {
 	return a->offset == b->offset && a->size == b->size &&
@@ -76,12 +70,11 @@ static void compare_layouts(struct finding *finding)
 	finding->changes =
 		must(calloc(old->n + new->n + 1, sizeof(struct change)));
 	while (i < old->n || j < new->n) {
-		bool has_old = i < old->n, has_new = j < new->n;
-		int order = side(has_old, has_new,
-				 has_old && has_new ?
-					 abi_compare_items(&old->items[i],
-							   &new->items[j]) :
-					 0);
+		/* Which of the next ones comes first, or both. */
+		int order = j == new->n ? -1 :
+			    i == old->n ? 1 :
+					  abi_compare_items(&old->items[i],
+							    &new->items[j]);
 		struct change change = {
 			.old = order <= 0 ? &old->items[i++] : NULL,
 			.new = order >= 0 ? &new->items[j++] : NULL,
@@ -151,12 +144,10 @@ static const struct abi_format *compare(const struct abi *old,
 	size_t i = 0, j = 0;
 
 	while (i < old->n || j < new->n) {
-		bool has_old = i < old->n, has_new = j < new->n;
-		int order = side(has_old, has_new,
-				 has_old && has_new ?
-					 strcmp(old->formats[i].name,
-						new->formats[j].name) :
-					 0);
+		int order = j == new->n ? -1 :
+			    i == old->n ? 1 :
+					  strcmp(old->formats[i].name,
+						 new->formats[j].name);
 		struct finding *finding = &findings[(*n)++];
 
 		finding->old = order <= 0 ? &old->formats[i++] : NULL;

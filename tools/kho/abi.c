@@ -45,8 +45,7 @@ static uint32_t highest(const struct kho_component_desc *desc)
 static bool add_versions(struct json_object *format,
 			 const struct kho_manifest_entry *entry)
 {
-	int64_t version = json_object_get_int64(
-		json_object_object_get(format, "version"));
+	int64_t version = json_object_get_int64(get_json(format, "version"));
 
 	if (!entry)
 		return true;
@@ -71,8 +70,8 @@ static int add_library(struct json_object *formats, struct kho_error *err)
 	for (size_t i = 0; i < json_object_array_length(formats); i++) {
 		struct json_object *format =
 			json_object_array_get_idx(formats, i);
-		const char *name = json_object_get_string(
-			json_object_object_get(format, "name"));
+		const char *name =
+			json_object_get_string(get_json(format, "name"));
 		const struct kho_manifest_entry *entry =
 			kho_manifest_find(manifest, name);
 
@@ -93,7 +92,7 @@ static int this_build(char **text, struct kho_error *err)
 	int ret;
 
 	layouts = must(json_tokener_parse(abi_of_this_build));
-	formats = json_object_object_get(layouts, "formats");
+	formats = get_json(layouts, "formats");
 	ret = add_library(formats, err);
 	json_add(json, J("libkho", PROJECT_VERSION),
 		 J("formats", json_object_get(formats)));

@@ -47,7 +47,7 @@ static char **read_argv(struct json_object *array)
 static bool read_request(struct json_object *json, struct request *request)
 {
 	const char *what = get_text(json, "request");
-	struct json_object *argv = json_object_object_get(json, "argv");
+	struct json_object *argv = get_json(json, "argv");
 
 	if (!strcmp(what, "suspend"))
 		return request->session >= 0;
@@ -57,8 +57,8 @@ static bool read_request(struct json_object *json, struct request *request)
 	if (argv && !request->argv)
 		return false;
 	request->program = must(strdup(get_text(json, "program")));
-	request->allow_degraded = json_object_get_boolean(
-		json_object_object_get(json, "allow_degraded"));
+	request->allow_degraded =
+		json_object_get_boolean(get_json(json, "allow_degraded"));
 	return true;
 }
 

@@ -23,7 +23,7 @@ static bool is_control(const char *name)
 
 static void count_left(struct json_object *left, const char *name)
 {
-	struct json_object *count = json_object_object_get(left, name);
+	struct json_object *count = get_json(left, name);
 
 	if (count)
 		json_object_int_inc(count, 1);

@@ -72,7 +72,7 @@ static void file_row(struct table *table, const struct kernel_session *session,
 {
 	const struct luo_memfd *memfd = file->memfd;
 	const char *sum = file->sha256[0] ? file->sha256 : "-";
-	char text[SEALS_TEXT] = "-";
+	char seals[48] = "";
 
 	table_row(table, session->session.name,
 		  text_of("%#lx", file->file.token).text, file->file.handler);
@@ -80,10 +80,13 @@ static void file_row(struct table *table, const struct kernel_session *session,
 		table_row(table, "-", "-", "-", "-");
 		return;
 	}
-	if (memfd->seals)
-		seals_text(memfd->seals, ",", text);
+	for (size_t i = 0; i < sizeof(seal_names) / sizeof(seal_names[0]); i++)
+		if (memfd->seals & 1u << i)
+			sprintf(seals + strlen(seals), "%s%s",
+				seals[0] ? "," : "", seal_names[i]);
 	table_row(table, human_size(memfd->size).text,
-		  text_of("%lu", memfd->position).text, text, sum);
+		  text_of("%lu", memfd->position).text, seals[0] ? seals : "-",
+		  sum);
 }
 
 static void print_sessions(const struct kernel *kernel)
@@ -163,17 +166,6 @@ static void print_kernel(const struct kernel *kernel)
 	if (kernel->has_tracker)
 		print_preserved(&kernel->memory);
 	print_problems(&kernel->problems);
-}
-
-const char *seals_text(uint32_t seals, const char *separator,
-		       char buf[SEALS_TEXT])
-{
-	buf[0] = 0;
-	for (size_t i = 0; i < sizeof(seal_names) / sizeof(seal_names[0]); i++)
-		if (seals & 1u << i)
-			sprintf(buf + strlen(buf), "%s%s",
-				buf[0] ? separator : "", seal_names[i]);
-	return buf;
 }
 
 static struct json_object *memfd_json(const struct kernel_file *file)

@@ -18,9 +18,4 @@ struct json_object *preserved_json(const struct memory *memory);
 /* Shows what a kernel hands over; returns the exit code. */
 int inspect_kernel(const struct state *state);
 
-/* Its seals, such as "seal,grow"; @buf has room for all. */
-#define SEALS_TEXT 48
-const char *seals_text(uint32_t seals, const char *separator,
-		       char buf[SEALS_TEXT]);
-
 #endif

@@ -142,8 +142,7 @@ static void let_go(struct suspended *one)
 static int read_answer(struct suspended *one, struct json_object *answer,
 		       struct kho_error *err)
 {
-	struct json_object *left =
-		json_object_object_get(answer, "left_behind");
+	struct json_object *left = get_json(answer, "left_behind");
 
 	if (strcmp(get_text(answer, "result"), "suspended") != 0)
 		return kho_fail(err, -EBADMSG, "%s", get_text(answer, "error"));

@@ -6,7 +6,6 @@
 #ifndef TOOLS_KHO_H
 #define TOOLS_KHO_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,29 +41,29 @@ int cmd_verify(int argc, char **argv);
 /* Exits with @code, or fails when what was printed has not been written. */
 _Noreturn void finish(int code);
 
-/* Prints "kho: ..." as one line to stderr. */
-void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Prints "kho: ..." as one line to stderr; as for printf(). */
+#define say(...) ((void)fail(__VA_ARGS__))
 
 /* The same, for good: returns EXIT_UNKNOWN. */
-int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+#define fail(...) fail_text(format(__VA_ARGS__))
+int fail_text(char *text);
 
 /* A mistake in the arguments of @verb: adds where to look it up. */
-int fail_usage(const char *verb, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+#define fail_usage(verb, ...) fail_usage_text(verb, format(__VA_ARGS__))
+int fail_usage_text(const char *verb, char *text);
 
 /* True when stdout is a terminal that wants colours. */
 bool want_color(void);
 
 /* printf() into a string to free(). */
-char *vformat(const char *fmt, va_list ap)
-	__attribute__((format(printf, 1, 0)));
 char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
  * Prints a line to stdout, cleaned of what a terminal could obey. There it is
  * broken between words, and goes on two columns further in than it began.
  */
-void print_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+#define print_line(...) print_text(format(__VA_ARGS__))
+void print_text(char *text);
 
 /* The same of a line that is written piece by piece, to @out. */
 struct line {
@@ -73,7 +72,10 @@ struct line {
 	size_t size;
 };
 void line_begin(struct line *line);
-void line_print(struct line *line);
+#define line_print(line) print_text(line_text(line))
+
+/* Or it is no line to print, but a text to free(). */
+char *line_text(struct line *line);
 
 /* A copy of @text without what a terminal could obey, in UTF-8; to free(). */
 char *printable(const char *text);
@@ -168,6 +170,10 @@ struct json_object *json_make_of(const struct json_member *members);
 	json_add_members(json, (struct json_member[]){ __VA_ARGS__, {} })
 void json_add_members(struct json_object *json,
 		      const struct json_member *members);
+
+/* A member; NULL or 0 when there is none. */
+struct json_object *get_json(struct json_object *json, const char *key);
+int get_int(struct json_object *json, const char *key);
 
 /* A member that is a string, "" when there is none. */
 const char *get_text(struct json_object *json, const char *key);

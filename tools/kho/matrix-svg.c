@@ -326,33 +326,29 @@ static char *why(const struct svg *svg, size_t from, size_t to)
 	const struct matrix *matrix = svg->matrix;
 	enum kind kind = kind_of(matrix, from, to);
 	struct kho_report *report;
-	char *text = NULL;
-	size_t size;
-	FILE *out;
+	struct line line;
 
 	if (!is_large(svg) && kind < OLDER)
 		return NULL;
-	out = must(open_memstream(&text, &size));
+	line_begin(&line);
 	report = targets_report(&matrix->targets, from, to, &matrix->opts);
-	fprintf(out, "\n%s", kind_text[kind]);
+	fprintf(line.out, "\n%s", kind_text[kind]);
 	for (size_t i = 0; i < report->n; i++) {
 		const struct kho_finding *f = &report->findings[i];
 
 		if (f->verdict == KHO_OK ||
 		    (kind == INCOMPATIBLE && f->verdict == KHO_OLDER))
 			continue;
-		fprintf(out, "\n%s", f->name);
+		fprintf(line.out, "\n%s", f->name);
 		if (is_large(svg)) {
 			char *reason = printable(f->reason);
 
-			fprintf(out, ": %s", reason);
+			fprintf(line.out, ": %s", reason);
 			free(reason);
 		}
 	}
 	kho_report_free(report);
-	if (fclose(out))
-		must(NULL);
-	return text;
+	return line_text(&line);
 }
 
 /*

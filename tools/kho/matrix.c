@@ -48,17 +48,12 @@ static const char help[] =
 /* The same in text and in JSON: see docs/schemas.md. */
 static const char symbols[CELLS] = { '.', 'o', 'd', 'X' };
 
-const char *cell_text(enum cell cell)
-{
-	static const char *const texts[CELLS] = {
-		"compatible",
-		"compatible, in older versions",
-		"degraded",
-		"incompatible",
-	};
-
-	return texts[cell];
-}
+static const char *const cell_text[CELLS] = {
+	"compatible",
+	"compatible, in older versions",
+	"degraded",
+	"incompatible",
+};
 
 static enum cell cell_of(struct kho_fleet_answer answer)
 {
@@ -316,7 +311,7 @@ static void print_table(const struct matrix *matrix)
 	for (enum cell cell = 0; cell < CELLS; cell++)
 		if (matrix->count[cell])
 			fprintf(line.out, "  %c %s", symbols[cell],
-				cell_text(cell));
+				cell_text[cell]);
 	line_print(&line);
 }
 

@@ -36,9 +36,6 @@ static inline enum cell matrix_cell(const struct matrix *matrix, size_t from,
 	return (enum cell)matrix->cells[from * matrix->n + to];
 }
 
-/* In words. */
-const char *cell_text(enum cell cell);
-
 #define STEPS_NEVER SIZE_MAX
 
 /*

@@ -27,22 +27,14 @@ void *make_room(void *array, size_t n, size_t size)
 	return must(reallocarray(array, n ? 2 * n : 1, size));
 }
 
-char *vformat(const char *fmt, va_list ap)
-{
-	char *text;
-
-	if (vasprintf(&text, fmt, ap) < 0)
-		must(text = NULL);
-	return text;
-}
-
 char *format(const char *fmt, ...)
 {
 	va_list ap;
 	char *text;
 
 	va_start(ap, fmt);
-	text = vformat(fmt, ap);
+	if (vasprintf(&text, fmt, ap) < 0)
+		must(text = NULL);
 	va_end(ap);
 	return text;
 }
@@ -60,56 +52,28 @@ void line_begin(struct line *line)
 	line->out = must(open_memstream(&line->text, &line->size));
 }
 
-void line_print(struct line *line)
+char *line_text(struct line *line)
 {
 	if (fclose(line->out))
 		must(NULL);
-	text_print(stdout, line->text, 0, (int)strspn(line->text, " ") + 2);
-	free(line->text);
+	return line->text;
 }
 
-void print_line(const char *fmt, ...)
+void print_text(char *text)
 {
-	struct line line;
-	va_list ap;
-
-	line_begin(&line);
-	va_start(ap, fmt);
-	vfprintf(line.out, fmt, ap);
-	va_end(ap);
-	line_print(&line);
+	text_print(stdout, text, 0, (int)strspn(text, " ") + 2);
+	free(text);
 }
 
-static void vsay(const char *fmt, va_list ap)
-	__attribute__((format(printf, 1, 0)));
-
-static void vsay(const char *fmt, va_list ap)
+int fail_text(char *text)
 {
-	char *text = vformat(fmt, ap), *line = format("kho: %s", text);
+	char *line = format("kho: %s", text);
 
 	/* Where both go to one place, in the order they were written. */
 	fflush(stdout);
 	text_print(stderr, line, 0, 5);
 	free(line);
 	free(text);
-}
-
-void say(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsay(fmt, ap);
-	va_end(ap);
-}
-
-int fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsay(fmt, ap);
-	va_end(ap);
 	return EXIT_UNKNOWN;
 }
 
@@ -121,14 +85,8 @@ _Noreturn void finish(int code)
 	exit(code);
 }
 
-int fail_usage(const char *verb, const char *fmt, ...)
+int fail_usage_text(const char *verb, char *text)
 {
-	va_list ap;
-	char *text;
-
-	va_start(ap, fmt);
-	text = vformat(fmt, ap);
-	va_end(ap);
 	fail("%s: %s: see 'kho %s --help'", verb, text, verb);
 	free(text);
 	return EXIT_UNKNOWN;
@@ -297,9 +255,19 @@ struct json_object *json_of_value(struct json_object *value)
 	return value;
 }
 
+struct json_object *get_json(struct json_object *json, const char *key)
+{
+	return json_object_object_get(json, key);
+}
+
+int get_int(struct json_object *json, const char *key)
+{
+	return json_object_get_int(get_json(json, key));
+}
+
 const char *get_text(struct json_object *json, const char *key)
 {
-	struct json_object *value = json_object_object_get(json, key);
+	struct json_object *value = get_json(json, key);
 
 	return json_object_is_type(value, json_type_string) ?
 		       json_object_get_string(value) :
@@ -331,9 +299,8 @@ struct json_object *json_copy(struct json_object *from, const char *const *keys)
 	struct json_object *json = json_make({});
 
 	for (; *keys; keys++)
-		json_add(json, J(*keys,
-				 json_object_get(
-					 json_object_object_get(from, *keys))));
+		json_add(json,
+			 J(*keys, json_object_get(get_json(from, *keys))));
 	return json;
 }
 

@@ -155,20 +155,17 @@ static bool search_service(struct plan *plan)
 static char *chain_text(const struct plan *plan, size_t from, size_t to)
 {
 	struct kho_fleet_plan chain;
-	char *text = NULL;
-	size_t size;
-	FILE *out = must(open_memstream(&text, &size));
+	struct line line;
 
+	line_begin(&line);
 	if (kho_fleet_plan(plan->targets.fleet, from, to,
 			   from == plan->from ? plan->first : NULL, &chain))
 		must(NULL);
 	for (size_t i = 0; i < chain.n; i++)
-		fprintf(out, "%s%s", i ? " -> " : "",
+		fprintf(line.out, "%s%s", i ? " -> " : "",
 			name_of(plan, chain.classes[i]));
 	kho_fleet_plan_free(&chain);
-	if (fclose(out))
-		must(NULL);
-	return text;
+	return line_text(&line);
 }
 
 /* ---- What would bridge a gap ---- */
@@ -251,18 +248,16 @@ static void list_tokens(FILE *out, const char *verb, struct json_object *report,
 static char *bridge_text(struct json_object *report)
 {
 	bool something = false;
-	char *text = NULL;
-	size_t size;
-	FILE *out = must(open_memstream(&text, &size));
+	struct line line;
 
-	list_tokens(out, "reads", report, 'r', &something);
-	list_tokens(out, "writes", report, 'w', &something);
-	list_tokens(out, "does without", report, 'x', &something);
-	if (fclose(out))
-		must(NULL);
+	line_begin(&line);
+	list_tokens(line.out, "reads", report, 'r', &something);
+	list_tokens(line.out, "writes", report, 'w', &something);
+	list_tokens(line.out, "does without", report, 'x', &something);
+	line_text(&line);
 	if (something)
-		return text;
-	free(text);
+		return line.text;
+	free(line.text);
 	return NULL;
 }
 

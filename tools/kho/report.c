@@ -17,9 +17,8 @@ struct json_object *report_json(struct kho_report *report)
 
 struct json_object *report_in(struct json_object *answer)
 {
-	struct json_object *report = json_object_object_get(answer, "report");
-	struct json_object *components =
-		json_object_object_get(report, "components");
+	struct json_object *report = get_json(answer, "report");
+	struct json_object *components = get_json(report, "components");
 
 	return json_object_is_type(components, json_type_array) ? report : NULL;
 }
@@ -57,14 +56,12 @@ static size_t length(struct json_object *array)
 
 size_t report_n(struct json_object *report)
 {
-	return length(json_object_object_get(report, "components"));
+	return length(get_json(report, "components"));
 }
 
 struct json_object *report_get(struct json_object *report, size_t i)
 {
-	return json_object_array_get_idx(json_object_object_get(report,
-								"components"),
-					 i);
+	return json_object_array_get_idx(get_json(report, "components"), i);
 }
 
 enum kho_verdict finding_verdict(struct json_object *finding)
@@ -79,13 +76,12 @@ enum kho_verdict finding_verdict(struct json_object *finding)
 
 uint32_t finding_version(struct json_object *finding, const char *key)
 {
-	return (uint32_t)json_object_get_int64(
-		json_object_object_get(finding, key));
+	return (uint32_t)json_object_get_int64(get_json(finding, key));
 }
 
 struct kho_range finding_range(struct json_object *finding, const char *key)
 {
-	struct json_object *range = json_object_object_get(finding, key);
+	struct json_object *range = get_json(finding, key);
 
 	return (struct kho_range){ finding_version(range, "min"),
 				   finding_version(range, "max") };
@@ -123,8 +119,7 @@ static void each_failing(struct json_object *report,
 	static const char *const members[] = { "conditions", "components" };
 
 	for (int m = 0; m < 2; m++) {
-		struct json_object *array =
-			json_object_object_get(report, members[m]);
+		struct json_object *array = get_json(report, members[m]);
 
 		for (size_t i = 0; i < length(array); i++) {
 			struct json_object *one =
@@ -164,8 +159,7 @@ static void print_reason(struct json_object *one, void *arg)
 /* Why one is not met was said already. */
 static void print_conditions(struct json_object *report)
 {
-	struct json_object *array =
-		json_object_object_get(report, "conditions");
+	struct json_object *array = get_json(report, "conditions");
 	struct table table = TABLE("CONDITION", "VERDICT", "");
 
 	for (size_t i = 0; i < length(array); i++) {

@@ -28,11 +28,9 @@ int service_read(const char *name, struct service *service,
 		.name = get_text(json, "name"),
 		.program = get_text(json, "program"),
 		.state = get_text(json, "state"),
-		.supervisor = json_object_get_int(
-			json_object_object_get(json, "supervisor")),
-		.pid = json_object_get_int(json_object_object_get(json, "pid")),
-		.arena = json_object_get_int(
-			json_object_object_get(json, "arena")),
+		.supervisor = get_int(json, "supervisor"),
+		.pid = get_int(json, "pid"),
+		.arena = get_int(json, "arena"),
 	};
 	if (*service->name && *service->program && *service->state &&
 	    service->supervisor > 0)

@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* What is to be said about a state: damage, and what cannot be known. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "kho.h"
 #include "state-problems.h"
 
-void problems_add(struct problems *problems, enum severity severity,
-		  const char *fmt, ...)
+void problems_add_text(struct problems *problems, enum severity severity,
+		       char *text)
 {
-	char *text;
-	va_list ap;
-
-	va_start(ap, fmt);
-	text = vformat(fmt, ap);
-	va_end(ap);
 	*append(problems->list, problems->n) =
 		(struct problem){ severity, text };
 }
@@ -37,45 +30,42 @@ size_t problems_count(const struct problems *problems, enum severity severity)
 	return n;
 }
 
-void problems_add_pages(struct problems *problems, const struct memory *memory,
+/* To free(); NULL: there is nothing wrong. */
+static char *wrong_with(const struct memory *memory,
 			const struct accounted *pages)
 {
 	const struct use *use =
 		pages->use == NO_USE ? NULL : &memory->uses[pages->use];
-	uint64_t phys = pages->first << memory->page_shift;
-	uint64_t n = pages->end - pages->first;
 
 	switch (pages->account) {
+	case UNREACHED:
+		return format("preserved, but nothing leads there");
+	case UNPRESERVED:
+		return format("not preserved: %s of %s", use->what, use->owner);
+	case SHARED:
+		return format("in use twice: %s of %s and %s of %s", use->what,
+			      use->owner, memory->uses[pages->other].what,
+			      memory->uses[pages->other].owner);
+	case PRESERVED_TWICE:
+		return format("preserved twice, in two folios");
+	case PRESERVED_KEPT:
+		return format("preserved, although it is the %s", use->what);
 	case ACCOUNTED:
 		break;
-	case UNREACHED:
-		problems_add(problems, DAMAGE,
-			     "%#lx: preserved, but nothing leads there (pages: %lu)",
-			     phys, n);
-		break;
-	case UNPRESERVED:
-		problems_add(problems, DAMAGE,
-			     "%#lx: not preserved: %s of %s (pages: %lu)", phys,
-			     use->what, use->owner, n);
-		break;
-	case SHARED:
-		problems_add(problems, DAMAGE,
-			     "%#lx: in use twice: %s of %s and %s of %s (pages: %lu)",
-			     phys, use->what, use->owner,
-			     memory->uses[pages->other].what,
-			     memory->uses[pages->other].owner, n);
-		break;
-	case PRESERVED_TWICE:
-		problems_add(problems, DAMAGE,
-			     "%#lx: preserved twice, in two folios (pages: %lu)",
-			     phys, n);
-		break;
-	case PRESERVED_KEPT:
-		problems_add(problems, DAMAGE,
-			     "%#lx: preserved, although it is the %s (pages: %lu)",
-			     phys, use->what, n);
-		break;
 	}
+	return NULL;
+}
+
+void problems_add_pages(struct problems *problems, const struct memory *memory,
+			const struct accounted *pages)
+{
+	char *wrong = wrong_with(memory, pages);
+
+	if (wrong)
+		problems_add(problems, DAMAGE, "%#lx: %s (pages: %lu)",
+			     pages->first << memory->page_shift, wrong,
+			     pages->end - pages->first);
+	free(wrong);
 }
 
 struct json_object *problems_json(const struct problems *problems)

@@ -26,8 +26,11 @@ struct problems {
 	struct problem *list;
 };
 
-void problems_add(struct problems *problems, enum severity severity,
-		  const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* As for printf(). */
+#define problems_add(problems, severity, ...)                                  \
+	problems_add_text(problems, severity, format(__VA_ARGS__))
+void problems_add_text(struct problems *problems, enum severity severity,
+		       char *text);
 void problems_free(struct problems *problems);
 
 /* How many are so severe. */

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* Tables for people. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,14 +9,8 @@
 /* Columns that the last one needs at least, to be broken below itself. */
 #define NARROW 20
 
-void table_cell(struct table *table, const char *color, const char *fmt, ...)
+void table_add(struct table *table, const char *color, char *text)
 {
-	char *text;
-	va_list ap;
-
-	va_start(ap, fmt);
-	text = vformat(fmt, ap);
-	va_end(ap);
 	text_clean(text);
 	*append(table->cells, table->n) = (struct table_cell){ text, color };
 }

@@ -28,9 +28,10 @@ struct table {
 	struct table_cell *cells;
 };
 
-/* @color: on a terminal that wants colours. */
-void table_cell(struct table *table, const char *color, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+/* @color: on a terminal that wants colours; then as for printf(). */
+#define table_cell(table, color, ...)                                          \
+	table_add(table, color, format(__VA_ARGS__))
+void table_add(struct table *table, const char *color, char *text);
 
 /*
  * Prints it, unless it has no row, and empties it. On a terminal the last column

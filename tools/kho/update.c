@@ -98,16 +98,11 @@ static struct json_object *make_request(const struct update *update)
 	return json;
 }
 
-static int get_int(struct json_object *json, const char *key)
-{
-	return json_object_get_int(json_object_object_get(json, key));
-}
-
 /* A number of an answer, 0 when it has none; null without an answer. */
 static struct json_object *number_of(struct json_object *answer,
 				     const char *key)
 {
-	struct json_object *number = json_object_object_get(answer, key);
+	struct json_object *number = get_json(answer, key);
 
 	return answer ? json_of_number(json_object_get_uint64(number)) : NULL;
 }
@@ -116,7 +111,7 @@ static void print_result_json(const struct update *update, const char *result,
 			      struct json_object *answer)
 {
 	struct json_object *json = new_document("kho-update");
-	struct json_object *report = json_object_object_get(answer, "report");
+	struct json_object *report = get_json(answer, "report");
 	bool updated = !strcmp(result, "updated");
 
 	json_add(json, J("name", update->name), J("program", update->program),
