@@ -72,30 +72,22 @@ static int read_constant(const struct json_value *v, struct abi_format *format,
 			 struct kho_error *err)
 {
 	struct abi_item *item = add_item(format, "");
-	int ret = json_is_object(v, err);
 
-	if (!ret)
-		ret = read_text(v, "name", &item->name, err);
-	if (!ret)
-		ret = read_text(v, "value", &item->text, err);
-	return ret;
+	return json_is_object(v, err)			      ?:
+		       read_text(v, "name", &item->name, err) ?:
+		       read_text(v, "value", &item->text, err);
 }
 
 static int read_field(const struct json_value *v, const char *of,
 		      struct abi_format *format, struct kho_error *err)
 {
 	struct abi_item *item = add_item(format, of);
-	int ret = json_is_object(v, err);
 
-	if (!ret)
-		ret = read_text(v, "name", &item->name, err);
-	if (!ret)
-		ret = read_number(v, "offset", &item->offset, err);
-	if (!ret)
-		ret = read_number(v, "size", &item->size, err);
-	if (!ret)
-		ret = read_text(v, "type", &item->text, err);
-	return ret;
+	return json_is_object(v, err)				    ?:
+		       read_text(v, "name", &item->name, err)	    ?:
+		       read_number(v, "offset", &item->offset, err) ?:
+		       read_number(v, "size", &item->size, err)	    ?:
+		       read_text(v, "type", &item->text, err);
 }
 
 static int read_struct(const struct json_value *v, struct abi_format *format,
@@ -105,14 +97,11 @@ static int read_struct(const struct json_value *v, struct abi_format *format,
 	const char *of;
 	struct json_value fields, field;
 	size_t n = 0;
-	int ret = json_is_object(v, err);
+	int ret = json_is_object(v, err)			   ?:
+			  read_text(v, "name", &item->of, err)	   ?:
+			  read_number(v, "size", &item->size, err) ?:
+			  read_array(v, "fields", &fields, &n, err);
 
-	if (!ret)
-		ret = read_text(v, "name", &item->of, err);
-	if (!ret)
-		ret = read_number(v, "size", &item->size, err);
-	if (!ret)
-		ret = read_array(v, "fields", &fields, &n, err);
 	/* Another item may move it. */
 	of = item->of;
 	for (size_t i = 0; !ret && i < n; i++) {
@@ -167,28 +156,20 @@ static int read_format(const struct json_value *v, struct abi_format *format,
 		       struct kho_error *err)
 {
 	struct json_value m;
-	int ret = json_is_object(v, err);
+	int ret = json_is_object(v, err)			       ?:
+			  read_text(v, "name", &format->name, err)     ?:
+			  json_need(v, "component", &m, err)	       ?:
+			  json_is_bool(&m, &format->component, err)    ?:
+			  read_text(v, "title", &format->title, err)   ?:
+			  read_text(v, "header", &format->header, err) ?:
+			  json_need(v, "version", &m, err);
 
-	if (!ret)
-		ret = read_text(v, "name", &format->name, err);
-	if (!ret)
-		ret = json_need(v, "component", &m, err);
-	if (!ret)
-		ret = json_is_bool(&m, &format->component, err);
-	if (!ret)
-		ret = read_text(v, "title", &format->title, err);
-	if (!ret)
-		ret = read_text(v, "header", &format->header, err);
-	if (!ret)
-		ret = json_need(v, "version", &m, err);
 	if (!ret && m.object)
 		ret = json_is_version(&m, &format->version, err);
-	if (!ret)
-		ret = read_range(v, "write", &format->write, err);
-	if (!ret)
-		ret = read_range(v, "read", &format->read, err);
-	if (!ret)
-		ret = read_text(v, "fingerprint", &format->fingerprint, err);
+	ret = ret						  ?:
+		      read_range(v, "write", &format->write, err) ?:
+		      read_range(v, "read", &format->read, err)	  ?:
+		      read_text(v, "fingerprint", &format->fingerprint, err);
 	if (!ret && (strlen(format->fingerprint) != 64 ||
 		     format->fingerprint[strspn(format->fingerprint,
 						"0123456789abcdef")]))

@@ -6,9 +6,7 @@
 #ifndef TOOLS_KHO_STORE_H
 #define TOOLS_KHO_STORE_H
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include <kho/error.h>
 

@@ -18,7 +18,6 @@
 #define TOOLS_KHO_FOLDER_H
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #include <json-c/json.h>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* kho inspect, of what a kernel hands over. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "inspect.h"

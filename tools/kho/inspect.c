@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* kho inspect: the state tree and its memory. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "inspect.h"
 #include "kho.h"

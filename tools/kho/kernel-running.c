@@ -339,7 +339,7 @@ int kernel_read_running(const struct kernel_options *options,
 	size_t size;
 	int ret;
 
-	*kernel = (struct kernel){ .kind = "running" };
+	*kernel = (struct kernel){ .options = options, .kind = "running" };
 	/* The better reason, when there is nothing. */
 	ret = read_file("out/scratch_phys", &text, &size);
 	if (ret)
@@ -361,6 +361,6 @@ int kernel_read_running(const struct kernel_options *options,
 		return ret;
 	}
 	read_scratch(kernel);
-	kernel_follow(kernel, options);
+	kernel_follow(kernel);
 	return 0;
 }

@@ -18,10 +18,12 @@
 /* Of scratch areas; Linux has one for each node of memory, and two more. */
 #define SCRATCH_MAX 4096
 
+#define problem(kernel, severity, ...)                                         \
+	problems_add(&(kernel)->problems, severity, __VA_ARGS__)
+
 /* What a part of the state leads to, as luo_reach has it. */
 struct follower {
 	struct kernel *kernel;
-	const struct kernel_options *options;
 	const char *owner;
 	uint32_t use[LUO_PART_CONTENTS + 1]; /* NO_USE: none yet */
 	uint64_t lost; /* folios that are not preserved as such */
@@ -29,15 +31,9 @@ struct follower {
 	struct kernel_session *session;
 };
 
-static struct follower follow(struct kernel *kernel,
-			      const struct kernel_options *options,
-			      const char *owner)
+static struct follower follow(struct kernel *kernel, const char *owner)
 {
-	struct follower f = {
-		.kernel = kernel,
-		.options = options,
-		.owner = owner,
-	};
+	struct follower f = { .kernel = kernel, .owner = owner };
 
 	for (size_t i = 0; i <= LUO_PART_CONTENTS; i++)
 		f.use[i] = NO_USE;
@@ -99,8 +95,8 @@ static void sum_contents(struct kernel *kernel, struct kernel_file *file,
 	ret = luo_memfd_contents(kernel->mem, file->memfd, on_bytes, &ctx,
 				 &err);
 	if (ret) {
-		problems_add(&kernel->problems, ret == -EFBIG ? NOTE : DAMAGE,
-			     "%s: %s", owner, err.text);
+		problem(kernel, ret == -EFBIG ? NOTE : DAMAGE, "%s: %s", owner,
+			err.text);
 		return;
 	}
 	sha256_digest(&ctx, sizeof(digest), digest);
@@ -117,17 +113,16 @@ static void follow_memfd(struct follower *parent, struct kernel_file *file)
 	struct kho_error err;
 	char *owner = format("%s/%#lx", parent->owner, file->file.token);
 
-	f = follow(kernel, parent->options, owner);
+	f = follow(kernel, owner);
 	if (luo_memfd_read(kernel->mem, file->file.data, &reach, &file->memfd,
 			   &err))
-		problems_add(&kernel->problems, DAMAGE, "%s: %s", owner,
-			     err.text);
-	else if (!parent->options->no_checksums)
+		problem(kernel, DAMAGE, "%s: %s", owner, err.text);
+	else if (!kernel->options->no_checksums)
 		sum_contents(kernel, file, owner);
 	if (f.lost && kernel->has_tracker)
-		problems_add(&kernel->problems, DAMAGE,
-			     "%s: %lu of its folios, the first at %#lx, do not begin a preserved folio",
-			     owner, f.lost, f.first_lost);
+		problem(kernel, DAMAGE,
+			"%s: %lu of its folios, the first at %#lx, do not begin a preserved folio",
+			owner, f.lost, f.first_lost);
 	free(owner);
 }
 
@@ -141,13 +136,6 @@ static int on_file(const struct luo_state_file *file, void *arg)
 	return 0;
 }
 
-static int by_token(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static void check_tokens(struct kernel *kernel,
 			 const struct kernel_session *session)
 {
@@ -155,28 +143,26 @@ static void check_tokens(struct kernel *kernel,
 
 	for (size_t i = 0; i < session->n; i++)
 		tokens[i] = session->files[i].file.token;
-	qsort(tokens, session->n, sizeof(*tokens), by_token);
+	qsort(tokens, session->n, sizeof(*tokens), compare_numbers);
 	for (size_t i = 1; i < session->n; i++)
 		if (tokens[i] == tokens[i - 1])
-			problems_add(&kernel->problems, DAMAGE,
-				     "%s: token %#lx is there twice",
-				     session->session.name, tokens[i]);
+			problem(kernel, DAMAGE, "%s: token %#lx is there twice",
+				session->session.name, tokens[i]);
 	free(tokens);
 }
 
 static void follow_session(struct kernel *kernel,
-			   const struct kernel_options *options,
 			   struct kernel_session *session)
 {
-	struct follower f = follow(kernel, options, session->session.name);
+	struct follower f = follow(kernel, session->session.name);
 	const struct luo_reach reach = { on_pages, on_order, &f };
 	struct kho_error err;
 
 	f.session = session;
 	if (luo_state_files(kernel->mem, &session->session, &reach, on_file, &f,
 			    &err))
-		problems_add(&kernel->problems, DAMAGE, "%s: %s",
-			     session->session.name, err.text);
+		problem(kernel, DAMAGE, "%s: %s", session->session.name,
+			err.text);
 	check_tokens(kernel, session);
 	for (size_t i = 0; i < session->n; i++) {
 		struct kernel_file *file = &session->files[i];
@@ -186,10 +172,10 @@ static void follow_session(struct kernel *kernel,
 			continue;
 		}
 		kernel->opaque++;
-		problems_add(&kernel->problems, NOTE,
-			     "%s/%#lx: what a file of handler %s leads to is not known here",
-			     session->session.name, file->file.token,
-			     file->file.handler);
+		problem(kernel, NOTE,
+			"%s/%#lx: what a file of handler %s leads to is not known here",
+			session->session.name, file->file.token,
+			file->file.handler);
 	}
 }
 
@@ -217,8 +203,8 @@ static void check_names(struct kernel *kernel)
 	qsort(names, kernel->n_sessions, sizeof(*names), by_name);
 	for (size_t i = 1; i < kernel->n_sessions; i++)
 		if (!strcmp(names[i], names[i - 1]))
-			problems_add(&kernel->problems, DAMAGE,
-				     "session %s is there twice", names[i]);
+			problem(kernel, DAMAGE, "session %s is there twice",
+				names[i]);
 	free(names);
 }
 
@@ -228,18 +214,16 @@ static int on_flb(const struct luo_state_flb *flb, void *arg)
 
 	*append(kernel->flbs, kernel->n_flbs) = *flb;
 	kernel->opaque++;
-	problems_add(&kernel->problems, NOTE,
-		     "FLB %s: what it leads to is not known here", flb->name);
+	problem(kernel, NOTE, "FLB %s: what it leads to is not known here",
+		flb->name);
 	return 0;
 }
 
 static void follow_luo(struct kernel *kernel,
-		       const struct kernel_options *options,
 		       const struct kho_state_subtree *subtree)
 {
-	struct follower f = follow(kernel, options, subtree->name);
+	struct follower f = follow(kernel, subtree->name);
 	const struct luo_reach reach = { on_pages, on_order, &f };
-	struct problems *problems = &kernel->problems;
 	struct kho_error err;
 	int ret;
 
@@ -247,20 +231,19 @@ static void follow_luo(struct kernel *kernel,
 			     &kernel->luo, &err);
 	if (ret) {
 		kernel->opaque++;
-		problems_add(problems,
-			     ret == -EPROTONOSUPPORT ? UNKNOWN : DAMAGE, "%s",
-			     err.text);
+		problem(kernel, ret == -EPROTONOSUPPORT ? UNKNOWN : DAMAGE,
+			"%s", err.text);
 		return;
 	}
 	kernel->has_luo = true;
 	if (luo_state_sessions(kernel->mem, &kernel->luo, &reach, on_session,
 			       &f, &err))
-		problems_add(problems, DAMAGE, "%s", err.text);
+		problem(kernel, DAMAGE, "%s", err.text);
 	check_names(kernel);
 	for (size_t i = 0; i < kernel->n_sessions; i++)
-		follow_session(kernel, options, &kernel->sessions[i]);
+		follow_session(kernel, &kernel->sessions[i]);
 	if (luo_state_flbs(kernel->mem, &kernel->luo, &reach, on_flb, &f, &err))
-		problems_add(problems, DAMAGE, "%s", err.text);
+		problem(kernel, DAMAGE, "%s", err.text);
 }
 
 static void follow_metadata(struct kernel *kernel,
@@ -272,9 +255,8 @@ static void follow_metadata(struct kernel *kernel,
 
 	kernel->has_metadata = !ret;
 	if (ret)
-		problems_add(&kernel->problems,
-			     ret == -EPROTONOSUPPORT ? NOTE : DAMAGE, "%s",
-			     err.text);
+		problem(kernel, ret == -EPROTONOSUPPORT ? NOTE : DAMAGE, "%s",
+			err.text);
 }
 
 static int on_region(const struct kho_linux_region *region, void *arg)
@@ -299,13 +281,11 @@ static void follow_memblock(struct kernel *kernel,
 	if (!ret)
 		return;
 	kernel->opaque++;
-	problems_add(&kernel->problems,
-		     ret == -EPROTONOSUPPORT ? UNKNOWN : DAMAGE, "%s",
-		     err.text);
+	problem(kernel, ret == -EPROTONOSUPPORT ? UNKNOWN : DAMAGE, "%s",
+		err.text);
 }
 
 static void follow_subtree(struct kernel *kernel,
-			   const struct kernel_options *options,
 			   const struct kho_state_subtree *subtree)
 {
 	struct memory *memory = &kernel->memory;
@@ -314,16 +294,16 @@ static void follow_subtree(struct kernel *kernel,
 			    memory_use(memory, USE_BLOB, subtree->name, "blob"),
 			    subtree->phys, subtree->size);
 	if (!strcmp(subtree->name, KHO_LUO_SUBTREE)) {
-		follow_luo(kernel, options, subtree);
+		follow_luo(kernel, subtree);
 	} else if (!strcmp(subtree->name, KHO_KEXEC_METADATA_SUBTREE)) {
 		follow_metadata(kernel, subtree);
 	} else if (!strcmp(subtree->name, KHO_MEMBLOCK_SUBTREE)) {
 		follow_memblock(kernel, subtree);
 	} else {
 		kernel->opaque++;
-		problems_add(&kernel->problems, NOTE,
-			     "subtree %s: what it leads to is not known here",
-			     subtree->name);
+		problem(kernel, NOTE,
+			"subtree %s: what it leads to is not known here",
+			subtree->name);
 	}
 }
 
@@ -339,7 +319,7 @@ static void doubt(struct kernel *kernel)
 			kernel->problems.list[i].severity = UNKNOWN;
 }
 
-void kernel_follow(struct kernel *kernel, const struct kernel_options *options)
+void kernel_follow(struct kernel *kernel)
 {
 	const struct kho_state *state = kernel->state;
 	struct memory *memory = &kernel->memory;
@@ -348,12 +328,12 @@ void kernel_follow(struct kernel *kernel, const struct kernel_options *options)
 	kernel->has_tracker =
 		memory_read(memory, kernel->mem, state->tracker, &err) == 0;
 	if (!kernel->has_tracker)
-		problems_add(&kernel->problems, DAMAGE, "%s", err.text);
+		problem(kernel, DAMAGE, "%s", err.text);
 	memory_reach_object(memory,
 			    memory_use(memory, USE_TREE, "/", "root FDT"),
 			    kernel->root.phys, kernel->root.size);
 	for (size_t i = 0; i < state->n; i++)
-		follow_subtree(kernel, options, &state->subtrees[i]);
+		follow_subtree(kernel, &state->subtrees[i]);
 	doubt(kernel);
 }
 
@@ -404,14 +384,14 @@ static void check_place(struct kernel *kernel, uint64_t phys, uint64_t end)
 	kernel->absent += absent;
 	missing -= absent;
 	if (missing)
-		problems_add(&kernel->problems, DAMAGE,
-			     "%#lx: %lu of %lu preserved bytes are not in the memory",
-			     phys, missing, end - phys);
+		problem(kernel, DAMAGE,
+			"%#lx: %lu of %lu preserved bytes are not in the memory",
+			phys, missing, end - phys);
 	for (size_t i = 0; i < kernel->n_scratch; i++)
 		if (outside(&kernel->scratch[i], 1, phys, end) < end - phys)
-			problems_add(&kernel->problems, DAMAGE,
-				     "%#lx: preserved, but in scratch, which the next kernel overwrites",
-				     phys);
+			problem(kernel, DAMAGE,
+				"%#lx: preserved, but in scratch, which the next kernel overwrites",
+				phys);
 }
 
 static void on_accounted(const struct accounted *a, void *arg)
@@ -445,19 +425,18 @@ void kernel_account(struct kernel *kernel)
 		return;
 	memory_account(&kernel->memory, on_accounted, &accountant);
 	if (kernel->absent)
-		problems_add(&kernel->problems,
-			     kernel->info.missing ? UNKNOWN : NOTE,
-			     "%lu preserved bytes are not in the dump",
-			     kernel->absent);
+		problem(kernel, kernel->info.missing ? UNKNOWN : NOTE,
+			"%lu preserved bytes are not in the dump",
+			kernel->absent);
 	doubt(kernel);
 	if (!accountant.unreached)
 		return;
-	problems_add(&kernel->problems, UNKNOWN,
-		     "%#lx and elsewhere: preserved, but nothing that can be followed from here leads there (pages: %lu)%s",
-		     accountant.first_unreached, accountant.unreached,
-		     kernel->has_luo && !kernel->luo.written ?
-			     ": Linux writes sessions when the kexec starts" :
-			     "");
+	problem(kernel, UNKNOWN,
+		"%#lx and elsewhere: preserved, but nothing that can be followed from here leads there (pages: %lu)%s",
+		accountant.first_unreached, accountant.unreached,
+		kernel->has_luo && !kernel->luo.written ?
+			": Linux writes sessions when the kexec starts" :
+			"");
 }
 
 /*
@@ -506,18 +485,16 @@ static bool same_rank(const struct kho_dump_root *a,
 	       a->preserved == b->preserved;
 }
 
-static int find_root(struct kernel *kernel,
-		     const struct kernel_options *options,
-		     struct kho_error *err)
+static int find_root(struct kernel *kernel, struct kho_error *err)
 {
 	struct kho_dump_root roots[KHO_DUMP_ROOTS];
 	char list[KHO_DUMP_ROOTS * 24] = "";
 	size_t n, len = 0;
 	int ret;
 
-	if (options->fdt)
-		return kho_dump_root(kernel->core, options->fdt, &kernel->root,
-				     err);
+	if (kernel->options->fdt)
+		return kho_dump_root(kernel->core, kernel->options->fdt,
+				     &kernel->root, err);
 	ret = kho_dump_find(kernel->core, roots, &n, err);
 	if (ret)
 		return ret;
@@ -546,14 +523,14 @@ int kernel_read(int fd, const struct kernel_options *options,
 					    .base = options->base };
 	int ret;
 
-	*kernel = (struct kernel){ 0 };
+	*kernel = (struct kernel){ .options = options };
 	ret = kho_dump_open(fd, &opts, &kernel->core, err);
 	if (ret)
 		return ret;
 	kernel->mem = kho_dump_mem(kernel->core);
 	kho_dump_info(kernel->core, &kernel->info);
 	kernel->kind = kinds[kernel->info.kind];
-	ret = find_root(kernel, options, err);
+	ret = find_root(kernel, err);
 	if (!ret)
 		ret = kho_state_read(kernel->mem, kernel->root.phys,
 				     kernel->root.size, &kernel->state, err);
@@ -562,17 +539,17 @@ int kernel_read(int fd, const struct kernel_options *options,
 		return ret;
 	}
 	if (kernel->info.missing)
-		problems_add(&kernel->problems, NOTE,
-			     "the file is truncated: %lu bytes of memory are missing",
-			     kernel->info.missing);
+		problem(kernel, NOTE,
+			"the file is truncated: %lu bytes of memory are missing",
+			kernel->info.missing);
 	if (kernel->info.left_out)
-		problems_add(&kernel->problems, NOTE,
-			     "%lu bytes of memory were left out of the dump",
-			     kernel->info.left_out);
+		problem(kernel, NOTE,
+			"%lu bytes of memory were left out of the dump",
+			kernel->info.left_out);
 	/* From here on they count. */
 	kho_dump_info(kernel->core, &kernel->info);
 	read_scratch(kernel);
-	kernel_follow(kernel, options);
+	kernel_follow(kernel);
 	return 0;
 }
 

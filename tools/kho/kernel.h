@@ -61,6 +61,7 @@ struct kernel_incoming {
 
 /*
  * struct kernel - what a kernel hands over
+ * @options: how it is read
  * @kind: "elf-core", "kcore", "raw" or "running"
  * @core: its memory
  * @mem: the same
@@ -82,6 +83,7 @@ struct kernel_incoming {
  * @problems: what is wrong
  */
 struct kernel {
+	const struct kernel_options *options;
 	const char *kind;
 	struct kho_dump *core;
 	const struct kho_mem *mem;
@@ -131,10 +133,10 @@ int running_scratch(uint64_t *sizes, size_t max, size_t *n);
 void kernel_free(struct kernel *kernel);
 
 /*
- * Reads what the state leads to. Of @kernel there are kind, core, info, root,
+ * Reads what the state leads to. Of @kernel there are options, kind, core, info, root,
  * state, and scratch.
  */
-void kernel_follow(struct kernel *kernel, const struct kernel_options *options);
+void kernel_follow(struct kernel *kernel);
 
 /*
  * Adds a scratch area, but for an empty one. False when there can be none there:

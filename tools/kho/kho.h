@@ -55,6 +55,9 @@ int fail_usage_text(const char *verb, char *text);
 /* True when stdout is a terminal that wants colours. */
 bool want_color(void);
 
+/* Of uint64_t, for qsort(). */
+int compare_numbers(const void *a, const void *b);
+
 /* printf() into a string to free(). */
 char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* kho manifest: what a program or a kernel can write and read. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <kho/image.h>
 

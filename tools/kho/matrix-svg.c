@@ -12,7 +12,6 @@
  *
  * The file is for itself: no scripts, no fonts, nothing from elsewhere.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -28,13 +28,6 @@ static int add_node(uint64_t phys, void *arg)
 	return 0;
 }
 
-static int by_number(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 int memory_read(struct memory *memory, const struct kho_mem *mem,
 		uint64_t tracker, struct kho_error *err)
 {
@@ -48,7 +41,7 @@ int memory_read(struct memory *memory, const struct kho_mem *mem,
 	ret = kho_tracker_walk(mem, tracker, &walk, err);
 	if (memory->n_folios)
 		qsort(memory->folios, memory->n_folios, sizeof(*memory->folios),
-		      by_number);
+		      compare_numbers);
 	return ret;
 }
 

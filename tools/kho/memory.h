@@ -6,7 +6,6 @@
 #ifndef TOOLS_KHO_MEMORY_H
 #define TOOLS_KHO_MEMORY_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

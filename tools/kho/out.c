@@ -39,6 +39,13 @@ char *format(const char *fmt, ...)
 	return text;
 }
 
+int compare_numbers(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 char *printable(const char *text)
 {
 	char *copy = must(strdup(text));

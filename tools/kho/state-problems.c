@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* What is to be said about a state: damage, and what cannot be known. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "kho.h"

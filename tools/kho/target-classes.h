@@ -4,7 +4,6 @@
 #define TOOLS_KHO_TARGETS_H
 
 #include <stdbool.h>
-#include <stdio.h>
 
 #include <json-c/json.h>
 

@@ -2,7 +2,6 @@
 /* What the words PROGRAM and TARGET on the command line stand for. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -6,7 +6,6 @@
  * of what is in custody.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
