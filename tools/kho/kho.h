@@ -95,7 +95,10 @@ char *text_tail(const char *text, int width, const char *dots);
 /* Writes text between the tags of XML, whatever its bytes are. */
 void put_xml(FILE *out, const char *bytes);
 
-/* A short text, there until the end of the statement it is in. */
+/*
+ * A short text, such as a number, of at most 31 bytes; it is there until the
+ * end of the statement that it is in.
+ */
 struct text {
 	char text[32];
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause
 /* The options of the verbs. */
+#include <assert.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,9 +68,11 @@ char **parse_options(int argc, char **argv, const char *help, const char *order,
 	char letters[4];
 	int c;
 
-	for (int i = 0; named[i].name; i++)
+	for (int i = 0; named[i].name; i++) {
+		assert(i + 2 < MAX);
 		known[i + 1] = (struct option){ named[i].name, !named[i].flag,
 						NULL, FIRST + i };
+	}
 	snprintf(letters, sizeof(letters), "%s:h", order);
 	while ((c = getopt_long(argc, argv, letters, known, NULL)) != -1) {
 		if (c == 'h') {
