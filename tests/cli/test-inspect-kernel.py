@@ -698,7 +698,7 @@ def kdumps():
     says_the_same(file('kdump', flattened(kdump(FULL, packers[:2]))))
     for packer in packers:
         says_the_same(file('kdump', kdump(SMALL, [packer])), SMALL_FILE)
-    for machine, name in ((b'', None), (b'aarch64', 'arm64')):
+    for machine, name in ((b'', None), (b'Unknown', None), (b'aarch64', 'arm64')):
         path = file('kdump', kdump(SMALL, machine=machine))
         assert inspect(path)['kernel']['machine'] == name
     path = file('kdump', kdump(FULL, left_out=[0x288c000]))
@@ -759,7 +759,10 @@ def qemu_dumps():
         do('quit')
     for name, kind in formats.items():
         got = inspect(f'{DIR}/{name}')
-        assert got['kind'] == kind and got['kernel']['machine'] == 'x86-64', got
+        assert got['kind'] == kind, got
+        # Newer ones write "Unknown" into a compressed dump.
+        assert got['kernel']['machine'] == 'x86-64' or (
+            kind == 'kdump' and got['kernel']['machine'] is None), got
         assert got['preserved'] == inspect(FULL_FILE)['preserved']
         assert verify(f'{DIR}/{name}')['accounted'] == 716
         os.unlink(f'{DIR}/{name}')
